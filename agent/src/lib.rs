@@ -1,0 +1,4 @@
+//! The native WAL receiver for PostgreSQL, as a library.
+
+pub mod conninfo;
+pub mod wal;
