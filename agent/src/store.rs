@@ -1,0 +1,75 @@
+//! The directory that WAL is kept in.
+//!
+//! ```text
+//! DIR/000000010000000000000007           whole, durable, right: a final name is a promise
+//! DIR/000000010000000000000008.partial   still growing, already at full size, zeros behind what was received
+//! DIR/00000002.history
+//! DIR/.wal-agent/                        the only thing that pg_receivewal would not have left here (0700)
+//!     identity                           the one cluster this directory belongs to
+//!     lock                               held while an agent runs
+//! ```
+//!
+//! One thread owns the directory; the rest of the program sends it [`Job`]s through a [`Store`] and watches its
+//! [`Progress`]. Everything touches the disk through [`FileSystem`], so that tests can break each operation by name.
+//! This room knows no network, and never decides where a stream starts or what is acknowledged.
+
+mod directory;
+mod disk;
+mod error;
+mod flusher;
+mod fs;
+mod identity;
+mod inventory;
+#[cfg(test)]
+mod memory;
+mod segment;
+mod thread;
+mod writer;
+
+pub use disk::Disk;
+pub use error::StoreError;
+pub use fs::{File, FileSystem, Open};
+pub use identity::Identity;
+pub use inventory::{Held, Inventory, WrongSize};
+pub use thread::Store;
+pub use writer::{Progress, State, StreamId};
+
+use crate::wal::{PageMagic, TimelineId};
+use std::fmt;
+
+/// When what was written is made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushMode {
+    /// At once; what arrives during a flush joins the next.
+    Synchronous,
+    /// At each completed segment, and when asked to.
+    Asynchronous,
+    /// Never: files are left to the operating system.
+    NoSync,
+}
+
+/// What the server says about itself, and the directory must agree to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The cluster.
+    pub identity: Identity,
+    /// Permissions for new files: 0600, or 0640 where the server's data directory is open to its group.
+    pub mode: u32,
+    /// How the server's major version marks its pages; `None` where that is yet to be learned.
+    pub magic: Option<PageMagic>,
+}
+
+/// The content of a timeline's history file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HistoryFile {
+    /// Whose history it is.
+    pub timeline: TimelineId,
+    /// The bytes as the server has them.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for HistoryFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HistoryFile({}, {} bytes)", self.timeline, self.content.len())
+    }
+}

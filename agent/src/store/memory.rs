@@ -1,0 +1,281 @@
+//! A directory in memory that can fail and crash: the file system's double for tests.
+//!
+//! What was written is lost in a crash unless it was synced, sector by sector; so is a name unless its directory was
+//! synced. A failed `sync` behaves as Linux does: the pages count as clean although they never reached the disk, and the
+//! next `sync` says OK.
+
+use super::fs::{File, FileSystem, Open};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, IoSlice},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+const SECTOR: usize = 512;
+
+/// The operations that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Op {
+    List,
+    Stat,
+    Open,
+    Create,
+    Read,
+    Write,
+    Reserve,
+    Sync,
+    Rename,
+    MakeDirectory,
+    SyncDirectory,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Memory(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    entries: BTreeMap<String, Node>,
+    durable_entries: BTreeMap<String, Node>,
+    /// What fails next, and how.
+    fault: Option<(Op, io::ErrorKind)>,
+    /// Successful calls, for counting.
+    calls: BTreeMap<Op, usize>,
+}
+
+type Node = Arc<Mutex<Content>>;
+
+#[derive(Clone, Default)]
+struct Content {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    dirty: BTreeSet<usize>,
+    locked: bool,
+    mode: u32,
+}
+
+impl Memory {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().expect("no test panics while it holds this")
+    }
+
+    /// The next call of this operation fails.
+    pub(super) fn fail(&self, op: Op, kind: io::ErrorKind) {
+        self.inner().fault = Some((op, kind));
+    }
+
+    /// Whether the fault that was asked for has not struck yet; it is taken back.
+    pub(super) fn take_fault(&self) -> bool {
+        self.inner().fault.take().is_some()
+    }
+
+    pub(super) fn calls(&self, op: Op) -> usize {
+        self.inner().calls.get(&op).copied().unwrap_or(0)
+    }
+
+    fn call(&self, op: Op) -> io::Result<()> {
+        let mut inner = self.inner();
+        if let Some((_, kind)) = inner.fault.take_if(|(at, _)| *at == op) {
+            return Err(kind.into());
+        }
+        *inner.calls.entry(op).or_default() += 1;
+        Ok(())
+    }
+
+    /// Power is lost. `survives` decides, call by call, whether a sector or name that was not synced made it all the same.
+    pub(super) fn crash(&self, mut survives: impl FnMut() -> bool) {
+        let mut inner = self.inner();
+        let before = inner.durable_entries.clone();
+        let pending = std::mem::take(&mut inner.entries);
+        let mut after = before.clone();
+        // A rename is one step of the file system: afterwards the file has the old name or the new one, never none.
+        for (name, node) in &pending {
+            let renamed_from = before.iter().find(|(old, known)| Arc::ptr_eq(known, node) && *old != name);
+            if !before.get(name).is_some_and(|known| Arc::ptr_eq(known, node)) && survives() {
+                if let Some((old, _)) = renamed_from {
+                    after.remove(old);
+                }
+                after.insert(name.clone(), node.clone());
+            }
+        }
+        for (name, node) in &before {
+            let removed = !pending.values().any(|known| Arc::ptr_eq(known, node));
+            if removed && !pending.contains_key(name) && survives() {
+                after.remove(name);
+            }
+        }
+        for node in after.values() {
+            let mut content = lock(node);
+            let bytes = std::mem::take(&mut content.bytes);
+            let mut durable = std::mem::take(&mut content.durable);
+            if durable.len() < bytes.len() {
+                durable.resize(bytes.len(), 0);
+            }
+            for sector in std::mem::take(&mut content.dirty) {
+                let range = sector * SECTOR..bytes.len().min((sector + 1) * SECTOR);
+                if survives() && !range.is_empty() {
+                    durable[range.clone()].copy_from_slice(&bytes[range]);
+                }
+            }
+            *content = Content { bytes: durable.clone(), durable, mode: content.mode, ..Content::default() };
+        }
+        inner.durable_entries = after.clone();
+        inner.entries = after;
+        inner.fault = None;
+    }
+
+    pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
+        let content = Content { durable: bytes.clone(), bytes, ..Content::default() };
+        let node = Arc::new(Mutex::new(content));
+        let mut inner = self.inner();
+        inner.entries.insert(name.to_owned(), node.clone());
+        inner.durable_entries.insert(name.to_owned(), node);
+    }
+
+    pub(super) fn content(&self, name: &str) -> Option<Vec<u8>> {
+        self.inner().entries.get(name).map(|node| lock(node).bytes.clone())
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.inner().entries.keys().cloned().collect()
+    }
+
+    pub(super) fn mode(&self, name: &str) -> Option<u32> {
+        self.inner().entries.get(name).map(|node| lock(node).mode)
+    }
+}
+
+fn lock(node: &Node) -> MutexGuard<'_, Content> {
+    node.lock().expect("no test panics while it holds this")
+}
+
+impl FileSystem for Memory {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.call(Op::List)?;
+        Ok(self.names().into_iter().filter(|name| !name.contains('/')).collect())
+    }
+
+    fn len(&self, name: &str) -> io::Result<Option<u64>> {
+        self.call(Op::Stat)?;
+        Ok(self.inner().entries.get(name).map(|node| lock(node).bytes.len() as u64))
+    }
+
+    fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn File>> {
+        let known = self.inner().entries.get(name).cloned();
+        self.call(if known.is_none() && how != Open::Read { Op::Create } else { Op::Open })?;
+        let node = match (known, how) {
+            (Some(node), _) => node,
+            (None, Open::Create(mode)) => {
+                let node = Arc::new(Mutex::new(Content { mode, ..Content::default() }));
+                self.inner().entries.insert(name.to_owned(), node.clone());
+                node
+            }
+            (None, _) => return Err(io::ErrorKind::NotFound.into()),
+        };
+        Ok(Arc::new(MemoryFile { memory: self.clone(), node }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.call(Op::Rename)?;
+        let mut inner = self.inner();
+        let node = inner.entries.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        inner.entries.insert(to.to_owned(), node);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.inner().entries.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    fn make_directory(&self, _name: &str, _mode: u32) -> io::Result<()> {
+        self.call(Op::MakeDirectory)
+    }
+
+    fn sync_directory(&self, name: &str) -> io::Result<()> {
+        self.call(Op::SyncDirectory)?;
+        let mut inner = self.inner();
+        let here = |entry: &str| entry.split_once('/').map_or(".", |(parent, _)| parent) == name;
+        let kept: BTreeMap<_, _> = inner
+            .durable_entries
+            .iter()
+            .filter(|(entry, _)| !here(entry))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        let now = inner.entries.iter().filter(|(entry, _)| here(entry)).map(|(k, v)| (k.clone(), v.clone()));
+        let after = kept.into_iter().chain(now).collect();
+        inner.durable_entries = after;
+        Ok(())
+    }
+}
+
+struct MemoryFile {
+    memory: Memory,
+    node: Node,
+}
+
+impl File for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(lock(&self.node).bytes.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.memory.call(Op::Read)?;
+        let content = lock(&self.node);
+        let from = content.bytes.len().min(offset as usize);
+        let len = buffer.len().min(content.bytes.len() - from);
+        buffer[..len].copy_from_slice(&content.bytes[from..from + len]);
+        Ok(len)
+    }
+
+    fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let verdict = self.memory.call(Op::Write);
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        if verdict.is_err() {
+            // A failing write may have done half of its work.
+            bytes.truncate(bytes.len() / 2);
+        }
+        let mut content = lock(&self.node);
+        let (from, to) = (offset as usize, offset as usize + bytes.len());
+        if content.bytes.len() < to {
+            content.bytes.resize(to, 0);
+        }
+        content.bytes[from..to].copy_from_slice(&bytes);
+        content.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
+        verdict
+    }
+
+    fn reserve(&self, len: u64) -> io::Result<()> {
+        let verdict = self.memory.call(Op::Reserve);
+        // Running out of space half-way leaves a short file behind.
+        let len = if verdict.is_err() { len / 2 } else { len } as usize;
+        let mut content = lock(&self.node);
+        if content.bytes.len() < len {
+            content.bytes.resize(len, 0);
+        }
+        verdict
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        lock(&self.node).bytes.resize(len as usize, 0);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let verdict = self.memory.call(Op::Sync);
+        let mut content = lock(&self.node);
+        let dirty = std::mem::take(&mut content.dirty);
+        if verdict.is_ok() {
+            let Content { bytes, durable, .. } = &mut *content;
+            durable.resize(bytes.len(), 0);
+            for sector in dirty {
+                let range = (sector * SECTOR).min(bytes.len())..bytes.len().min((sector + 1) * SECTOR);
+                durable[range.clone()].copy_from_slice(&bytes[range]);
+            }
+        }
+        verdict
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        let mut content = lock(&self.node);
+        Ok(!std::mem::replace(&mut content.locked, true))
+    }
+}

@@ -1,0 +1,334 @@
+//! Receives WAL in order and decides, file by file, what is written, flushed and renamed when.
+//!
+//! A state machine without a thread of its own: [`super::thread`] feeds it jobs and runs the flushes that it asks for.
+//! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes the previous
+//! segment's final name and the next one's `.partial` entry durable together; acknowledgements bring their own.
+
+use super::{
+    Claim, FlushMode,
+    directory::Directory,
+    error::StoreError,
+    flusher::{FlushError, FlushTask},
+    segment::Segment,
+};
+use crate::{
+    logging::verbose,
+    wal::{Lsn, SegmentName, TimelineId},
+};
+use bytes::Bytes;
+use std::{collections::VecDeque, mem, sync::Arc};
+use tokio::sync::watch;
+
+#[cfg(test)]
+mod tests;
+
+/// Segments that are full but not yet durable. Beyond this, what arrives waits in memory, and so does the server.
+const MAX_FULL: usize = 4;
+
+/// Tells one stream's progress from an earlier one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamId(pub u64);
+
+/// What the store has done with the WAL it was given.
+///
+/// `flushed` ≤ `written`, and within one stream both only grow.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The stream that this is about.
+    pub stream: StreamId,
+    /// The byte behind the last one that the operating system has.
+    pub written: Lsn,
+    /// The byte behind the last one that is durable, with its directory entry.
+    pub flushed: Lsn,
+    /// Whether more is to come.
+    pub state: State,
+}
+
+/// The state of a stream's files.
+#[derive(Clone, Debug)]
+pub enum State {
+    /// Files are open, or no stream has begun.
+    Open,
+    /// Everything received is durable and no file is open.
+    Closed,
+    /// Something failed: nothing was written after that.
+    Failed(Arc<StoreError>),
+}
+
+pub(super) struct Writer {
+    mode: FlushMode,
+    progress: watch::Sender<Progress>,
+    stream: Option<Stream>,
+    /// Changes to the directory so far, and how many of them are durable.
+    changes: u64,
+    durable_changes: u64,
+}
+
+struct Stream {
+    id: StreamId,
+    claim: Claim,
+    timeline: TimelineId,
+    /// Everything before this is in `open` or an earlier segment.
+    written: Lsn,
+    /// Everything before this is durable: never beyond `written`.
+    flushed: Lsn,
+    /// Received, not yet written; contiguous from `written`.
+    waiting: VecDeque<Bytes>,
+    waiting_bytes: u64,
+    /// The segment that holds `written`, once its first byte has arrived.
+    open: Option<Segment>,
+    /// Whether the entry of `open` is known to be durable at `durable_changes` or later.
+    open_since: u64,
+    /// Written to their ends, oldest first; each is renamed once it is durable.
+    full: VecDeque<(Segment, u64)>,
+    in_flight: Option<InFlight>,
+    /// Somebody asked for everything up to here to be durable.
+    wanted: Option<Lsn>,
+    finishing: bool,
+}
+
+struct InFlight {
+    upto: Lsn,
+    changes: u64,
+}
+
+impl Writer {
+    pub(super) fn new(mode: FlushMode, progress: watch::Sender<Progress>) -> Self {
+        Self { mode, progress, stream: None, changes: 0, durable_changes: 0 }
+    }
+
+    pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
+        // Whatever an earlier stream did to the directory without a flush is still to be made durable.
+        self.changes += 1;
+        self.stream = Some(Stream {
+            id,
+            claim,
+            timeline,
+            written: start,
+            flushed: start,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            open: None,
+            open_since: 0,
+            full: VecDeque::new(),
+            in_flight: None,
+            wanted: None,
+            finishing: false,
+        });
+        self.publish(State::Open);
+    }
+
+    /// Takes the next bytes. They are written by [`Self::advance`].
+    pub(super) fn append(&mut self, directory: &Directory, at: Lsn, data: Bytes) {
+        let Some(stream) = &mut self.stream else { return };
+        let expected = stream.received();
+        if at != expected || expected.checked_add(data.len() as u64).is_none() {
+            return self.fail(directory, StoreError::Discontinuous { at, expected });
+        }
+        stream.waiting_bytes += data.len() as u64;
+        stream.waiting.push_back(data);
+    }
+
+    /// Everything received so far, and pending renames, shall be durable soon.
+    pub(super) fn flush(&mut self) {
+        if let Some(stream) = &mut self.stream {
+            stream.wanted = Some(stream.received());
+        }
+    }
+
+    /// Nothing more comes: make everything durable and close.
+    pub(super) fn finish(&mut self) {
+        match &mut self.stream {
+            Some(stream) => stream.finishing = true,
+            None => self.publish_if_open(State::Closed),
+        }
+    }
+
+    /// Writes what can be written, and says which flush is due now, if one is and none is under way.
+    pub(super) fn advance(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
+        if let Err(error) = self.write(directory) {
+            self.fail(directory, error);
+            return None;
+        }
+        loop {
+            let (id, task) = self.next_flush(directory)?;
+            if self.mode != FlushMode::NoSync {
+                return Some((id, task));
+            }
+            // "Never" is at once: renames follow as if the disk had answered.
+            self.flushed(directory, id, Ok(()));
+            if let Err(error) = self.write(directory) {
+                self.fail(directory, error);
+                return None;
+            }
+        }
+    }
+
+    /// A flush has returned.
+    pub(super) fn flushed(&mut self, directory: &Directory, id: StreamId, result: Result<(), FlushError>) {
+        let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id) else { return };
+        let Some(flight) = stream.in_flight.take() else { return };
+        match result {
+            Ok(()) => {
+                stream.flushed = flight.upto;
+                self.durable_changes = self.durable_changes.max(flight.changes);
+                // Acknowledged first, renamed second: a commit waits for the former only.
+                self.publish(State::Open);
+                if let Err(error) = self.rename_full(directory) {
+                    self.fail(directory, error);
+                }
+            }
+            Err((doing, name, source)) => self.fail(directory, directory.io(doing, &name, source)),
+        }
+    }
+
+    fn write(&mut self, directory: &Directory) -> Result<(), StoreError> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let before = stream.written;
+        while !stream.waiting.is_empty() && stream.full.len() < MAX_FULL {
+            let size = stream.claim.identity.segment_size;
+            let segment = match stream.open.take() {
+                Some(segment) => segment,
+                None => {
+                    let name = SegmentName { segment: size.segment_of(stream.written), timeline: stream.timeline };
+                    let segment = Segment::open(directory, &stream.claim, name)?;
+                    self.changes += u64::from(segment.created);
+                    // Entries that were there are taken for durable only after a directory fsync of this stream.
+                    stream.open_since = self.changes;
+                    segment
+                }
+            };
+            let offset = size.offset_of(stream.written);
+            let room = size.bytes() - offset;
+            let (parts, len) = stream.take_waiting(room);
+            let written = segment.write(directory, offset, &parts);
+            let segment = stream.open.insert(segment);
+            written?;
+            stream.written = Lsn::new(stream.written.get() + len);
+            if len == room {
+                stream.claim.magic = Some(segment.check_first_page(directory, &stream.claim)?);
+                let since = stream.open_since;
+                stream.full.extend(stream.open.take().map(|segment| (segment, since)));
+            }
+        }
+        if stream.written != before {
+            self.publish(State::Open);
+        }
+        Ok(())
+    }
+
+    fn next_flush(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
+        let stream = self.stream.as_mut().filter(|stream| stream.in_flight.is_none())?;
+        let asked = stream.wanted.is_some() || (stream.finishing && stream.waiting.is_empty());
+        let everything = asked || self.mode == FlushMode::Synchronous || self.mode == FlushMode::NoSync;
+        let dirty_directory = self.changes > self.durable_changes && self.mode != FlushMode::NoSync;
+
+        let mut upto = stream.flushed;
+        let mut files = Vec::new();
+        let mut since = 0;
+        let open = stream.open.as_ref().filter(|_| everything && stream.written > stream.flushed);
+        let full = stream.full.iter().map(|(segment, since)| (segment, *since));
+        for (segment, entry) in full.chain(open.map(|segment| (segment, stream.open_since))) {
+            files.push((segment.file_name.clone(), segment.file.clone()));
+            since = since.max(entry);
+            let end = stream.claim.identity.segment_size.end_of(segment.name.segment);
+            upto = upto.max(end.min(stream.written));
+        }
+        if stream.wanted.is_some_and(|wanted| wanted <= stream.written) {
+            stream.wanted = None;
+        }
+        if files.is_empty() && !(asked && dirty_directory) {
+            if stream.finishing && stream.waiting.is_empty() {
+                self.close(directory);
+            }
+            return None;
+        }
+        let directory = dirty_directory && (asked || since > self.durable_changes);
+        let changes = if directory { self.changes } else { self.durable_changes };
+        stream.in_flight = Some(InFlight { upto, changes });
+        Some((stream.id, FlushTask { files, directory }))
+    }
+
+    fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let size = stream.claim.identity.segment_size;
+        while let Some((segment, _)) = stream.full.front() {
+            let end = size.end_of(segment.name.segment);
+            if end > stream.flushed {
+                break;
+            }
+            if !segment.finished {
+                let name = segment.name.file_name(size);
+                directory
+                    .fs
+                    .rename(&segment.file_name, &name)
+                    .map_err(|error| directory.io("rename file", &segment.file_name, error))?;
+                self.changes += 1;
+            }
+            verbose!("finished segment at {end} (timeline {})", stream.timeline);
+            stream.full.pop_front();
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, directory: &Directory) {
+        let Some(stream) = self.stream.take() else { return };
+        if let Some(segment) = stream.open.filter(|segment| !segment.finished) {
+            let path = directory.path_of(&segment.file_name);
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            tracing::info!("not renaming \"{name}\", segment is not complete");
+        }
+        self.publish_if_open(State::Closed);
+    }
+
+    fn fail(&mut self, _directory: &Directory, error: StoreError) {
+        self.stream = None;
+        self.publish_if_open(State::Failed(Arc::new(error)));
+    }
+
+    fn publish(&self, state: State) {
+        let Some(stream) = &self.stream else { return };
+        self.progress.send_replace(Progress {
+            stream: stream.id,
+            written: stream.written,
+            flushed: stream.flushed,
+            state,
+        });
+    }
+
+    /// Ends the stream that was published last, unless it has ended already.
+    fn publish_if_open(&self, state: State) {
+        self.progress.send_if_modified(|progress| {
+            let open = matches!(progress.state, State::Open);
+            if open {
+                progress.state = state;
+            }
+            open
+        });
+    }
+}
+
+impl Stream {
+    fn received(&self) -> Lsn {
+        Lsn::new(self.written.get() + self.waiting_bytes)
+    }
+
+    /// Up to `room` bytes from the front of what waits.
+    fn take_waiting(&mut self, room: u64) -> (Vec<Bytes>, u64) {
+        let (mut parts, mut len) = (Vec::new(), 0);
+        while let Some(front) = self.waiting.front_mut() {
+            let fits = usize::try_from(room - len).unwrap_or(usize::MAX);
+            let part = if front.len() <= fits { mem::take(front) } else { front.split_to(fits) };
+            if front.is_empty() {
+                self.waiting.pop_front();
+            }
+            len += part.len() as u64;
+            parts.push(part);
+            if len == room {
+                break;
+            }
+        }
+        self.waiting_bytes -= len;
+        (parts, len)
+    }
+}

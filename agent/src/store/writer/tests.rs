@@ -1,0 +1,394 @@
+//! The writer against a file system that fails and crashes: what is acknowledged stays, whatever happens.
+
+use super::*;
+use crate::{
+    store::{
+        Held, Identity, Inventory,
+        memory::{Memory, Op},
+    },
+    wal::{PageMagic, SegmentNo, SegmentSize, SystemIdentifier},
+};
+use proptest::prelude::*;
+use std::{collections::VecDeque, io, path::PathBuf, sync::LazyLock};
+
+const MIB: u64 = 1 << 20;
+
+fn claim() -> Claim {
+    let segment_size = SegmentSize::new(MIB).expect("1 MB");
+    let identity = Identity { system: SystemIdentifier::new(7), segment_size };
+    Claim { identity, mode: 0o600, magic: Some(PageMagic(0xD110)) }
+}
+
+/// The bytes of the log from `from` to `to`: first pages have headers, no other byte is ever zero.
+fn wal(from: u64, to: u64) -> Bytes {
+    static BODY: LazyLock<Vec<u8>> = LazyLock::new(|| (0..2 * MIB).map(|at| (at % 251) as u8 + 1).collect());
+    let mut bytes = Vec::with_capacity((to - from) as usize);
+    let mut at = from;
+    while at < to {
+        let (start, offset) = (at - at % MIB, (at % MIB) as usize);
+        let len = (to.min(start + MIB) - at) as usize;
+        // Segments differ from each other, so that none can stand in for its neighbour.
+        let phase = (start / MIB % 251) as usize;
+        let mut header = [0; 40];
+        header[..8].copy_from_slice(&[0x10, 0xD1, 2, 0, 1, 0, 0, 0]);
+        header[8..16].copy_from_slice(&start.to_le_bytes());
+        header[24] = 7;
+        header[32..36].copy_from_slice(&(MIB as u32).to_le_bytes());
+        header[36..40].copy_from_slice(&8192_u32.to_le_bytes());
+        let before = bytes.len();
+        bytes.extend_from_slice(&BODY[phase + offset..phase + offset + len]);
+        for (index, byte) in header.iter().enumerate().skip(offset).take(len) {
+            bytes[before + index - offset] = *byte;
+        }
+        at += len as u64;
+    }
+    bytes.into()
+}
+
+struct Bench {
+    memory: Memory,
+    directory: Directory,
+    writer: Writer,
+    progress: watch::Receiver<Progress>,
+    flushes: VecDeque<(StreamId, FlushTask)>,
+    streams: u64,
+}
+
+impl Bench {
+    fn on(memory: &Memory, mode: FlushMode) -> Self {
+        let nothing =
+            Progress { stream: StreamId(0), written: Lsn::INVALID, flushed: Lsn::INVALID, state: State::Closed };
+        let (sender, progress) = watch::channel(nothing);
+        Self {
+            memory: memory.clone(),
+            directory: Directory::new(Arc::new(memory.clone()), PathBuf::from("dir")),
+            writer: Writer::new(mode, sender),
+            progress,
+            flushes: VecDeque::new(),
+            streams: 0,
+        }
+    }
+
+    fn begin(&mut self, start: u64) {
+        self.streams += 1;
+        self.writer.begin(StreamId(self.streams), claim(), TimelineId::FIRST, Lsn::new(start));
+    }
+
+    fn append(&mut self, from: u64, to: u64) {
+        self.writer.append(&self.directory, Lsn::new(from), wal(from, to));
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        self.flushes.extend(self.writer.advance(&self.directory));
+    }
+
+    /// The oldest flush under way returns; whether there was one.
+    fn flush_returns(&mut self) -> bool {
+        let Some((id, task)) = self.flushes.pop_front() else { return false };
+        let result = task.run(&self.memory);
+        self.writer.flushed(&self.directory, id, result);
+        self.advance();
+        true
+    }
+
+    fn settle(&mut self) {
+        while self.flush_returns() {}
+    }
+
+    fn positions(&self) -> (u64, u64) {
+        let progress = self.progress.borrow();
+        (progress.written.get(), progress.flushed.get())
+    }
+
+    fn failure(&self) -> Option<String> {
+        match &self.progress.borrow().state {
+            State::Failed(error) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+}
+
+fn name(segment: u64) -> String {
+    SegmentName { segment: SegmentNo::new(segment), timeline: TimelineId::FIRST }
+        .file_name(claim().identity.segment_size)
+}
+
+#[test]
+fn a_segment_costs_one_fdatasync_and_one_directory_fsync() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    for chunk in 0..8 * 4 {
+        bench.append(MIB + chunk * MIB / 4, MIB + (chunk + 1) * MIB / 4);
+        bench.settle();
+    }
+    assert_eq!((memory.calls(Op::Sync), memory.calls(Op::SyncDirectory)), (8, 8));
+    assert_eq!(bench.positions(), (9 * MIB, 9 * MIB));
+    for segment in 1..9 {
+        assert_eq!(memory.content(&name(segment)), Some(wal(segment * MIB, (segment + 1) * MIB).to_vec()));
+    }
+}
+
+#[test]
+fn the_end_of_a_segment_is_acknowledged_although_its_rename_fails() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    memory.fail(Op::Rename, io::ErrorKind::PermissionDenied);
+    bench.append(MIB, 2 * MIB);
+    bench.settle();
+    assert_eq!(bench.positions(), (2 * MIB, 2 * MIB));
+    assert!(bench.failure().is_some_and(|text| text.starts_with("could not rename file")));
+}
+
+#[test]
+fn nothing_is_acknowledged_before_its_directory_entry_is_durable() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 100);
+    assert!(bench.flushes.front().is_some_and(|(_, task)| task.directory));
+    bench.settle();
+    bench.append(MIB + 100, MIB + 200);
+    assert!(bench.flushes.front().is_some_and(|(_, task)| !task.directory), "once is enough");
+}
+
+#[test]
+fn writing_goes_on_while_a_flush_is_under_way_and_joins_the_next() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 100);
+    bench.append(MIB + 100, MIB + 200);
+    bench.append(MIB + 200, MIB + 300);
+    assert_eq!(bench.positions(), (MIB + 300, MIB));
+    assert!(bench.flush_returns());
+    assert_eq!(bench.positions(), (MIB + 300, MIB + 100));
+    assert!(bench.flush_returns());
+    assert_eq!(bench.positions(), (MIB + 300, MIB + 300));
+    assert!(!bench.flush_returns(), "an idle stream costs nothing");
+}
+
+#[test]
+fn without_synchronous_a_flush_comes_when_asked_for() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 100);
+    assert!(!bench.flush_returns());
+    bench.writer.flush();
+    bench.advance();
+    assert!(bench.flush_returns());
+    assert_eq!(bench.positions(), (MIB + 100, MIB + 100));
+}
+
+#[test]
+fn no_sync_never_asks_the_disk() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::NoSync);
+    bench.begin(MIB);
+    bench.append(MIB, 2 * MIB + 100);
+    bench.writer.finish();
+    bench.advance();
+    assert_eq!((memory.calls(Op::Sync), memory.calls(Op::SyncDirectory)), (0, 0));
+    assert_eq!(bench.positions(), (2 * MIB + 100, 2 * MIB + 100));
+    assert!(matches!(bench.progress.borrow().state, State::Closed));
+    assert_eq!(memory.names(), [name(1), name(2) + ".partial"]);
+}
+
+#[test]
+fn finishing_makes_everything_durable_and_keeps_the_partial() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    bench.append(MIB, 2 * MIB + 100);
+    bench.writer.finish();
+    bench.advance();
+    bench.settle();
+    assert!(matches!(bench.progress.borrow().state, State::Closed));
+    assert_eq!(bench.positions(), (2 * MIB + 100, 2 * MIB + 100));
+    memory.crash(|| false);
+    assert_eq!(memory.names(), [name(1), name(2) + ".partial"]);
+    assert_eq!(memory.mode(&name(1)), Some(0o600));
+    let partial = memory.content(&(name(2) + ".partial")).expect("durable");
+    assert_eq!(partial.len() as u64, MIB);
+    assert_eq!(&partial[..100], &wal(2 * MIB, 2 * MIB + 100)[..]);
+}
+
+#[test]
+fn a_partial_of_any_size_is_continued() {
+    for kept in [0, 1, 5000, MIB as usize, MIB as usize + 7] {
+        let memory = Memory::default();
+        let mut bytes = wal(MIB, 2 * MIB).to_vec();
+        bytes.extend([9; 7]);
+        memory.put(&(name(1) + ".partial"), bytes[..kept].to_vec());
+        let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+        bench.begin(MIB);
+        bench.append(MIB, 2 * MIB);
+        bench.settle();
+        assert_eq!(memory.content(&name(1)), Some(wal(MIB, 2 * MIB).to_vec()), "{kept}");
+    }
+}
+
+#[test]
+fn other_bytes_on_the_same_timeline_are_never_overwritten() {
+    for kept in [name(1), name(1) + ".partial"] {
+        let memory = Memory::default();
+        let mut bytes = wal(MIB, 2 * MIB).to_vec();
+        bytes[70_000] ^= 0x80;
+        memory.put(&kept, bytes.clone());
+        let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+        bench.begin(MIB);
+        bench.append(MIB, MIB + 60_000);
+        bench.append(MIB + 60_000, MIB + 80_000);
+        bench.settle();
+        assert!(bench.failure().is_some_and(|text| text.contains("WAL at 0/111170 differs")), "{:?}", bench.failure());
+        assert_eq!(memory.content(&kept), Some(bytes));
+    }
+}
+
+#[test]
+fn a_segment_of_another_cluster_gets_no_final_name() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    let mut bytes = wal(MIB, 2 * MIB).to_vec();
+    bytes[24] = 8;
+    bench.writer.append(&bench.directory, Lsn::new(MIB), bytes.into());
+    bench.advance();
+    bench.settle();
+    assert!(
+        bench.failure().is_some_and(|text| text.contains("system identifier is 8, not 7")),
+        "{:?}",
+        bench.failure()
+    );
+    assert_eq!(memory.names(), [name(1) + ".partial"]);
+}
+
+#[test]
+fn a_gap_in_what_is_handed_over_is_noticed() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 10);
+    bench.append(MIB + 11, MIB + 20);
+    assert!(bench.failure().is_some_and(|text| text.contains("0/10000B does not follow")), "{:?}", bench.failure());
+}
+
+/// One thing that happens.
+#[derive(Clone, Debug)]
+enum Event {
+    Arrives(u64),
+    FlushReturns,
+    FlushIsAsked,
+    Fails(Op, io::ErrorKind),
+    Reconnects,
+    PowerIsLost(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    use io::ErrorKind::{Other, StorageFull};
+    let op = prop::sample::select(vec![
+        Op::Stat,
+        Op::Open,
+        Op::Create,
+        Op::Read,
+        Op::Write,
+        Op::Reserve,
+        Op::Sync,
+        Op::Rename,
+        Op::SyncDirectory,
+    ]);
+    prop_oneof![
+        10 => (1..MIB / 2).prop_map(Event::Arrives),
+        10 => Just(Event::FlushReturns),
+        2 => Just(Event::FlushIsAsked),
+        2 => (op, prop::sample::select(vec![StorageFull, Other])).prop_map(|(op, kind)| Event::Fails(op, kind)),
+        1 => Just(Event::Reconnects),
+        1 => any::<u64>().prop_map(Event::PowerIsLost),
+    ]
+}
+
+/// The first byte that is missing, as the next start will find it: the lowest `.partial`, else behind the last segment.
+fn resume_at(memory: &Memory) -> u64 {
+    let size = claim().identity.segment_size;
+    let inventory = Inventory::take(memory, size, |doing, _, source| StoreError::Io { doing, path: "".into(), source });
+    let segments = inventory.expect("no fault is pending").segments;
+    let lowest_partial = segments.iter().find(|(_, held)| **held == Held::Partial).map(|(name, _)| name.segment);
+    let behind_last = segments.keys().next_back().map(|name| name.segment.next());
+    lowest_partial.or(behind_last).map_or(MIB, |segment| size.start_of(segment).get())
+}
+
+/// Every acknowledged byte is in a file, and every finished file is right.
+fn check_directory(memory: &Memory, acknowledged: u64) {
+    for file in memory.names() {
+        let Some(content) = memory.content(&file) else { continue };
+        let segment = u64::from_str_radix(&file[16..24], 16).expect("a segment's name");
+        let (start, end) = (segment * MIB, (segment + 1) * MIB);
+        let whole = if file.ends_with(".partial") { acknowledged.clamp(start, end) } else { end };
+        let expected = wal(start, whole);
+        assert!(content.len() >= expected.len() && content[..expected.len()] == expected[..], "{file} up to {whole:X}");
+    }
+    for segment in 1..acknowledged.div_ceil(MIB) {
+        let there = memory.names().iter().any(|file| file.starts_with(&name(segment)));
+        assert!(there, "segment {segment} is missing, acknowledged up to {acknowledged:X}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_acknowledged_wal_is_there(
+        synchronous: bool,
+        events in proptest::collection::vec(event(), 1..60),
+    ) {
+        let mode = if synchronous { FlushMode::Synchronous } else { FlushMode::Asynchronous };
+        let memory = Memory::default();
+        let mut bench = Bench::on(&memory, mode);
+        let (mut sent, mut acknowledged) = (MIB, MIB);
+        bench.begin(MIB);
+        for event in events {
+            match event {
+                Event::Arrives(len) => {
+                    bench.append(sent, sent + len);
+                    sent += len;
+                }
+                Event::FlushReturns => drop(bench.flush_returns()),
+                Event::FlushIsAsked => {
+                    bench.writer.flush();
+                    bench.advance();
+                }
+                Event::Fails(op, kind) => memory.fail(op, kind),
+                Event::Reconnects => bench.writer = Writer::new(mode, bench.writer.progress.clone()),
+                Event::PowerIsLost(mut seed) => {
+                    memory.crash(|| {
+                        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                        seed >> 63 == 1
+                    });
+                    bench.flushes.clear();
+                    bench.writer = Writer::new(mode, bench.writer.progress.clone());
+                    check_directory(&memory, acknowledged);
+                }
+            }
+            let (written, flushed) = bench.positions();
+            let under_way = bench.flushes.iter().filter(|(id, _)| *id == bench.progress.borrow().stream).count();
+            prop_assert!(under_way <= 1, "what arrives during a flush joins the next");
+            prop_assert!(flushed <= written && written <= sent);
+            // A connection that starts further back reports less for a while; that takes nothing back.
+            acknowledged = acknowledged.max(flushed);
+            if bench.writer.stream.is_none() {
+                memory.take_fault();
+                sent = resume_at(&memory);
+                prop_assert!(sent <= acknowledged.max(MIB) + MAX_FULL as u64 * MIB);
+                bench.begin(sent);
+                prop_assert_eq!(bench.positions(), (sent, sent));
+                prop_assert!(sent <= acknowledged, "the beginning of a stream counts as acknowledged");
+            }
+        }
+        memory.take_fault();
+        memory.crash(|| false);
+        check_directory(&memory, acknowledged);
+    }
+}
