@@ -34,8 +34,7 @@ pub use inventory::{Held, Inventory, WrongSize};
 pub use thread::Store;
 pub use writer::{Progress, State, StreamId};
 
-use crate::wal::{PageMagic, TimelineId};
-use std::fmt;
+use crate::wal::PageMagic;
 
 /// When what was written is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,19 +56,4 @@ pub struct Claim {
     pub mode: u32,
     /// How the server's major version marks its pages; `None` where that is yet to be learned.
     pub magic: Option<PageMagic>,
-}
-
-/// The content of a timeline's history file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HistoryFile {
-    /// Whose history it is.
-    pub timeline: TimelineId,
-    /// The bytes as the server has them.
-    pub content: Vec<u8>,
-}
-
-impl fmt::Debug for HistoryFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HistoryFile({}, {} bytes)", self.timeline, self.content.len())
-    }
 }

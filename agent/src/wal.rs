@@ -11,7 +11,7 @@ mod page;
 mod segment;
 mod timeline;
 
-pub use history::{HistoryEntry, HistoryError, TimelineHistory};
+pub use history::{HistoryEntry, HistoryError, HistoryFile, TimelineHistory};
 pub use lsn::{Lsn, ParseLsnError};
 pub use name::{Compression, HistoryName, SegmentFile, SegmentName};
 pub use page::{FirstPage, PageError, PageMagic, XLOG_BLOCK_SIZE};

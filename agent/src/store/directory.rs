@@ -4,13 +4,13 @@
 //! cluster; from then on the identity record speaks for them, and no old segment is read again.
 
 use super::{
-    Claim, HistoryFile,
+    Claim,
     error::StoreError,
     fs::{File, FileSystem, Open},
     identity::Identity,
     inventory::Inventory,
 };
-use crate::wal::{Compression, FirstPage, HistoryName, PageError, SegmentFile, SegmentSize};
+use crate::wal::{Compression, FirstPage, HistoryFile, HistoryName, PageError, SegmentFile, SegmentSize};
 use std::{
     io::{self, IoSlice},
     path::PathBuf,

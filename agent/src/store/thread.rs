@@ -4,13 +4,13 @@
 //! appends watches [`Progress::written`] and stops in time. A second thread does nothing but wait for flushes.
 
 use super::{
-    Claim, FlushMode, HistoryFile, Inventory, Progress, State, StoreError, StreamId,
+    Claim, FlushMode, Inventory, Progress, State, StoreError, StreamId,
     directory::Directory,
     flusher::{FlushError, FlushTask},
     fs::FileSystem,
     writer::Writer,
 };
-use crate::wal::{Lsn, TimelineId};
+use crate::wal::{HistoryFile, Lsn, TimelineId};
 use bytes::Bytes;
 use std::{
     io,

@@ -4,6 +4,7 @@
 //! number, the position where it was left, and a reason; `#` begins a comment.
 
 use super::{Lsn, TimelineId};
+use std::fmt;
 
 /// The way from timeline to timeline that leads to the present of `timeline`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +44,21 @@ pub enum HistoryError {
         /// Where.
         line: usize,
     },
+}
+
+/// The content of a timeline's history file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HistoryFile {
+    /// Whose history it is.
+    pub timeline: TimelineId,
+    /// The bytes as the server has them.
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for HistoryFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HistoryFile({}, {} bytes)", self.timeline, self.content.len())
+    }
 }
 
 impl TimelineHistory {

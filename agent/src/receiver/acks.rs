@@ -1,0 +1,140 @@
+//! What is reported to the server, and when: the acknowledgement policy as a pure state machine.
+//!
+//! A status leaves
+//! - when `flush` has advanced: at once, since commits may wait for it;
+//! - when `write` has advanced and its flush takes longer than [`WRITE_PATIENCE`] (`remote_write` does not wait for a disk);
+//! - when the server asked: with the flush that answers it, or after [`REPLY_PATIENCE`] with what is true then;
+//! - and in any case each heartbeat.
+//!
+//! Two identical statuses are never closer than [`QUIET`]: a walsender that shuts down answers each with another request.
+
+use crate::{replication::StatusUpdate, wal::Lsn};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a new `write` position waits for its flush, to be reported together with it.
+const WRITE_PATIENCE: Duration = Duration::from_millis(2);
+/// How long a server that asked waits for the flush that answers it.
+const REPLY_PATIENCE: Duration = Duration::from_secs(1);
+/// The least time between two identical statuses.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// What of the directory's state the server is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Policy {
+    /// Whether `flush` is reported at all: with a slot, or as a synchronous standby.
+    pub(crate) report_flush: bool,
+    /// Whether a new `write` position is worth a status of its own.
+    pub(crate) report_write: bool,
+    /// The longest silence.
+    pub(crate) heartbeat: Option<Duration>,
+}
+
+/// The state of a connection's acknowledgements.
+///
+/// `flushed` ≤ `written` ≤ `received`; what was told only grows while the connection lives.
+#[derive(Debug)]
+pub(crate) struct Acks {
+    policy: Policy,
+    received: Lsn,
+    written: Lsn,
+    flushed: Lsn,
+    told: Option<(StatusUpdate, Instant)>,
+    /// Since when there is a `write` position that the server has not been told.
+    unreported_since: Option<Instant>,
+    /// The server waits for an answer since then; it had been sent everything up to there.
+    asked: Option<(Instant, Lsn)>,
+}
+
+impl Acks {
+    pub(crate) fn new(policy: Policy, start: Lsn) -> Self {
+        Self {
+            policy: Policy { heartbeat: policy.heartbeat.map(|interval| interval.max(QUIET)), ..policy },
+            received: start,
+            written: start,
+            flushed: start,
+            told: None,
+            unreported_since: None,
+            asked: None,
+        }
+    }
+
+    /// The stream goes on at `start`, which may lie before what was already told: its segment is streamed again on the
+    /// new timeline. What was told stays true, as those bytes are durable under the old timeline's name.
+    pub(crate) fn restart(&mut self, start: Lsn) {
+        (self.received, self.written, self.flushed) = (start, start, start);
+        self.unreported_since = None;
+    }
+
+    pub(crate) fn received(&mut self, upto: Lsn) {
+        self.received = upto;
+    }
+
+    pub(crate) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) {
+        (self.written, self.flushed) = (written, flushed);
+        let status = self.status();
+        let news = self.told.is_none_or(|(told, _)| status.write > told.write);
+        self.unreported_since = if news { self.unreported_since.or(Some(now)) } else { None };
+    }
+
+    pub(crate) fn reply_requested(&mut self, now: Instant) {
+        self.asked.get_or_insert((now, self.received));
+    }
+
+    /// Whether something was received that is not durable yet.
+    pub(crate) fn unflushed(&self) -> bool {
+        self.flushed < self.received
+    }
+
+    /// Bytes received but not yet given to the operating system.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.received.bytes_since(self.written)
+    }
+
+    /// The status that is due now, if one is; it counts as told.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<StatusUpdate> {
+        self.deadline().is_none_or(|deadline| deadline <= now).then(|| self.tell(now))
+    }
+
+    /// What is true now, to be sent whatever was told before.
+    pub(crate) fn tell(&mut self, now: Instant) -> StatusUpdate {
+        let status = self.status();
+        self.told = Some((status, now));
+        self.unreported_since = None;
+        if self.asked.is_some_and(|(since, upto)| self.answers(upto) || now >= since + REPLY_PATIENCE) {
+            self.asked = None;
+        }
+        status
+    }
+
+    /// When the next status is due if nothing happens until then. `None` before the first: that is due at once.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let (told, at) = self.told?;
+        let status = self.status();
+        let quiet = if status == told { at + QUIET } else { at };
+        let flush = (status.flush > told.flush).then_some(at);
+        let write = self.unreported_since.filter(|_| self.policy.report_write).map(|since| since + WRITE_PATIENCE);
+        let reply = self.asked.map(|(since, upto)| {
+            let ready = if self.answers(upto) { since } else { since + REPLY_PATIENCE };
+            ready.max(quiet)
+        });
+        let heartbeat = self.policy.heartbeat.map(|interval| at + interval);
+        let never = at + Duration::from_secs(24 * 3600);
+        Some([flush, write, reply, heartbeat].into_iter().flatten().min().unwrap_or(never))
+    }
+
+    fn answers(&self, upto: Lsn) -> bool {
+        upto <= if self.policy.report_flush { self.flushed } else { self.written }
+    }
+
+    fn status(&self) -> StatusUpdate {
+        let told = self.told.map_or(StatusUpdate { write: Lsn::INVALID, flush: Lsn::INVALID }, |(told, _)| told);
+        StatusUpdate {
+            write: self.written.max(told.write),
+            flush: if self.policy.report_flush { self.flushed.max(told.flush) } else { Lsn::INVALID },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! When a status leaves, on a clock that the test moves.
+
+use super::*;
+use proptest::prelude::*;
+
+const SYNCHRONOUS: Policy =
+    Policy { report_flush: true, report_write: true, heartbeat: Some(Duration::from_secs(10)) };
+
+fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn lsn(position: u64) -> Lsn {
+    Lsn::new(position)
+}
+
+/// An open stream at 1000 whose first status has left.
+fn started(policy: Policy) -> (Acks, Instant) {
+    let now = Instant::now();
+    let mut acks = Acks::new(policy, lsn(1000));
+    assert!(acks.due(now).is_some(), "the first status is due at once");
+    (acks, now)
+}
+
+fn told(acks: &mut Acks, now: Instant) -> Option<(u64, u64)> {
+    acks.due(now).map(|status| (status.write.get(), status.flush.get()))
+}
+
+#[test]
+fn a_flush_is_acknowledged_at_once_and_together_with_its_write() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    acks.received(lsn(1100));
+    acks.stored(lsn(1100), lsn(1000), now);
+    assert_eq!(told(&mut acks, now + ms(1)), None);
+    acks.stored(lsn(1100), lsn(1100), now + ms(1));
+    assert_eq!(told(&mut acks, now + ms(1)), Some((1100, 1100)));
+    assert_eq!(told(&mut acks, now + ms(2)), None);
+}
+
+#[test]
+fn a_slow_flush_does_not_hold_up_remote_write() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    acks.received(lsn(1100));
+    acks.stored(lsn(1100), lsn(1000), now);
+    assert_eq!(acks.deadline(), Some(now + WRITE_PATIENCE));
+    assert_eq!(told(&mut acks, now + ms(2)), Some((1100, 1000)));
+    acks.received(lsn(1200));
+    acks.stored(lsn(1200), lsn(1000), now + ms(50));
+    assert_eq!(told(&mut acks, now + ms(52)), Some((1200, 1000)));
+}
+
+#[test]
+fn a_requested_reply_is_the_acknowledgement_that_the_flush_brings() {
+    let (mut acks, now) = started(Policy { report_write: false, ..SYNCHRONOUS });
+    acks.received(lsn(1100));
+    acks.reply_requested(now + ms(200));
+    assert_eq!(told(&mut acks, now + ms(900)), None);
+    acks.stored(lsn(1100), lsn(1100), now + ms(900));
+    assert_eq!(told(&mut acks, now + ms(900)), Some((1100, 1100)));
+    assert_eq!(told(&mut acks, now + ms(2000)), None, "it has been answered");
+}
+
+#[test]
+fn a_requested_reply_comes_after_a_second_whatever_the_disk_does() {
+    let (mut acks, now) = started(Policy { report_write: false, ..SYNCHRONOUS });
+    acks.received(lsn(1100));
+    acks.reply_requested(now + ms(200));
+    acks.reply_requested(now + ms(300));
+    assert_eq!(acks.deadline(), Some(now + ms(1200)));
+    assert_eq!(told(&mut acks, now + ms(1200)), Some((1000, 1000)));
+}
+
+#[test]
+fn asking_again_and_again_costs_nothing() {
+    let (mut acks, start) = started(SYNCHRONOUS);
+    acks.received(lsn(1100));
+    let statuses = (0..2000).filter(|&at| {
+        acks.reply_requested(start + ms(at));
+        acks.due(start + ms(at)).is_some()
+    });
+    assert!(statuses.count() <= 3, "a flush of two seconds under a server that asks every millisecond");
+    let idle = (2000..4000).filter(|&at| {
+        acks.stored(lsn(1100), lsn(1100), start + ms(at));
+        acks.reply_requested(start + ms(at));
+        acks.due(start + ms(at)).is_some()
+    });
+    assert!(idle.count() <= 21, "identical statuses are at least 100 ms apart");
+}
+
+#[test]
+fn silence_is_broken_at_each_heartbeat() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    assert_eq!(told(&mut acks, now + ms(9999)), None);
+    assert_eq!(told(&mut acks, now + ms(10_000)), Some((1000, 1000)));
+}
+
+#[test]
+fn without_slot_and_synchronous_flush_is_not_reported_but_a_request_is_answered() {
+    let (mut acks, now) = started(Policy { report_flush: false, report_write: false, heartbeat: None });
+    acks.received(lsn(1100));
+    acks.stored(lsn(1100), lsn(1100), now);
+    assert_eq!(told(&mut acks, now + ms(60_000)), None);
+    acks.reply_requested(now + ms(60_000));
+    assert_eq!(told(&mut acks, now + ms(60_000)), Some((1100, 0)));
+}
+
+#[test]
+fn a_new_timeline_takes_nothing_back() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    acks.received(lsn(1500));
+    acks.stored(lsn(1500), lsn(1500), now);
+    assert_eq!(told(&mut acks, now), Some((1500, 1500)));
+    acks.restart(lsn(1024));
+    assert_eq!(told(&mut acks, now + ms(10_000)), Some((1500, 1500)));
+    acks.received(lsn(1600));
+    acks.stored(lsn(1600), lsn(1400), now + ms(10_000));
+    assert_eq!(told(&mut acks, now + ms(10_002)), Some((1600, 1500)));
+}
+
+proptest! {
+    /// Positions only grow, `flush` ≤ `write` ≤ received, and no two identical statuses are close.
+    #[test]
+    fn what_is_told_is_true_and_only_grows(
+        report_flush: bool,
+        report_write: bool,
+        steps in proptest::collection::vec((0_u64..300, 0_u64..50, 0_u64..50, 0_u64..50, any::<bool>()), 1..80),
+    ) {
+        let heartbeat = Some(ms(500));
+        let (mut acks, mut now) = started(Policy { report_flush, report_write, heartbeat });
+        let (mut received, mut written, mut flushed) = (1000, 1000, 1000);
+        let mut last = (1000, if report_flush { 1000 } else { 0 });
+        let mut last_at = now;
+        for (pause, arrived, wrote, synced, asks) in steps {
+            now += ms(pause);
+            received += arrived;
+            written = received.min(written + wrote);
+            flushed = written.min(flushed + synced);
+            acks.received(lsn(received));
+            acks.stored(lsn(written), lsn(flushed), now);
+            if asks {
+                acks.reply_requested(now);
+            }
+            if let Some((write, flush)) = told(&mut acks, now) {
+                prop_assert!(flush <= write && write <= received);
+                prop_assert!(flush <= flushed && write == written);
+                prop_assert!((write, flush) >= last && flush >= last.1);
+                prop_assert!((write, flush) != last || now >= last_at + QUIET);
+                (last, last_at) = ((write, flush), now);
+            }
+            prop_assert!(now < last_at + ms(500), "the heartbeat is never missed");
+            prop_assert!(!report_flush || last.1 == flushed, "a flush is told at once");
+        }
+    }
+}
