@@ -1,4 +1,5 @@
 //! The native WAL receiver for PostgreSQL, as a library.
 
 pub mod conninfo;
+pub mod exit;
 pub mod wal;
