@@ -2,4 +2,5 @@
 
 pub mod conninfo;
 pub mod exit;
+pub mod logging;
 pub mod wal;
