@@ -1,5 +1,6 @@
 //! The native WAL receiver for PostgreSQL, as a library.
 
+pub mod cli;
 pub mod conninfo;
 pub mod exit;
 pub mod logging;
