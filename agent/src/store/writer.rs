@@ -12,7 +12,7 @@ use super::{
     segment::Segment,
 };
 use crate::{
-    logging::verbose,
+    verbose,
     wal::{Lsn, SegmentName, TimelineId},
 };
 use bytes::Bytes;
