@@ -1,0 +1,208 @@
+//! The life of the stream: connect, find the start, stream timeline after timeline, come back after every trouble.
+//!
+//! ```text
+//! session ─ connect, identify, claim the directory ─► start (pure) ─► stream ─ one timeline ─► next timeline …
+//!    ▲                                                                  │  acks (pure): what is reported, when
+//!    └───────── trouble: what it was, backoff (pure): how soon ◄────────┘
+//! ```
+//!
+//! One task owns all of it. It never touches a file: the store does, and tells what became of the WAL it was given.
+
+mod acks;
+mod backoff;
+mod session;
+mod slot_action;
+mod start;
+mod stop;
+mod stream;
+mod trouble;
+
+pub use slot_action::{SlotJob, act_on_slot};
+pub use stop::{Stop, Stopper};
+pub use trouble::Trouble;
+
+use crate::{
+    conninfo::Conninfo,
+    exit::Exit,
+    store::{FlushMode, State, Store, StoreError},
+    wal::Lsn,
+};
+use backoff::Backoff;
+use std::time::Duration;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// After a signal, everything has ended within 5 s; this is what the disk gets of them.
+const STOP_PATIENCE: Duration = Duration::from_millis(4500);
+/// How long a predecessor that is leaving may keep the directory.
+const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
+/// How often its lock is tried meanwhile.
+const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What to stream, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The server.
+    pub conninfo: Conninfo,
+    /// The replication slot to stream through.
+    pub slot: Option<String>,
+    /// Whether a slot that is missing is created.
+    pub create_missing_slot: bool,
+    /// Stop once WAL behind this position has been received.
+    pub end_position: Option<Lsn>,
+    /// Whether any trouble ends the program.
+    pub no_loop: bool,
+    /// Time between statuses; `None`: only as often as the server needs them.
+    pub status_interval: Option<Duration>,
+    /// When WAL is made durable.
+    pub flush: FlushMode,
+}
+
+/// Streams WAL from a server into a store.
+#[derive(Debug)]
+pub struct Receiver {
+    settings: Settings,
+    store: Store,
+    memory: Memory,
+}
+
+/// What is remembered from one connection to the next.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The directory has been found to be this cluster's at least once.
+    claimed: bool,
+    /// Streaming has begun since the last trouble.
+    progressed: bool,
+    /// The message that was logged last: a state is reported once, not at every attempt.
+    reported: Option<String>,
+    /// Said once: that the server is newer than this agent.
+    newer_version_reported: bool,
+    /// Said once each: files that have a segment's name and another size.
+    wrong_sizes_reported: Vec<String>,
+}
+
+impl Receiver {
+    /// A receiver that writes to `store`.
+    pub fn new(settings: Settings, store: Store) -> Self {
+        Self { settings, store, memory: Memory::default() }
+    }
+
+    /// Streams until the end position, a signal, or a trouble that no retry can mend. Whatever was received is durable
+    /// when this returns `Ok`.
+    ///
+    /// # Errors
+    /// How the program should end; the reason has been logged.
+    pub async fn run(mut self, mut stop: Stop) -> Result<(), Exit> {
+        if self.settings.flush == FlushMode::NoSync {
+            tracing::warn!("--no-sync: WAL is acknowledged before it is durable; a crash of this machine loses it");
+        }
+        let mut backoff = Backoff::default();
+        self.take_lock(&mut stop).await?;
+        while !stop.is_requested() {
+            let outcome = self.session(&mut stop).await;
+            let closed = self.close_files(&mut stop).await;
+            let trouble = match (outcome, closed) {
+                (Ok(()), Ok(())) => return Ok(()),
+                (outcome, Err(trouble)) if outcome.is_ok() || stop.is_requested() => {
+                    tracing::error!("what was received last may not be durable: {trouble}");
+                    return Err(Exit::StopIncomplete);
+                }
+                (Ok(()), Err(trouble)) | (Err(trouble), _) => trouble,
+            };
+            if stop.is_requested() {
+                break;
+            }
+            if let Some(exit) = trouble.exit(self.settings.no_loop, !self.memory.claimed) {
+                tracing::error!("{trouble}");
+                if self.settings.no_loop && exit == Exit::Failed {
+                    tracing::error!("disconnected");
+                }
+                return Err(exit);
+            }
+            if std::mem::take(&mut self.memory.progressed) {
+                backoff.reset();
+            }
+            let wait = backoff.next(trouble.pace());
+            self.report(&trouble, wait);
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = stop.requested() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a predecessor to leave the directory, if there is one.
+    async fn take_lock(&self, stop: &mut Stop) -> Result<(), Exit> {
+        let deadline = Instant::now() + PREDECESSOR_PATIENCE;
+        loop {
+            let trouble = match self.store.lock_if_used().await {
+                Ok(()) => return Ok(()),
+                Err(error) => Trouble::from(error),
+            };
+            let in_use = matches!(&trouble, Trouble::Store(error) if matches!(**error, StoreError::InUse { .. }));
+            if !in_use || Instant::now() >= deadline {
+                tracing::error!("{trouble}");
+                return Err(trouble.exit(true, true).unwrap_or(Exit::Failed));
+            }
+            tokio::select! {
+                () = sleep(LOCK_INTERVAL) => {}
+                () = stop.requested() => return Ok(()),
+            }
+        }
+    }
+
+    /// What was received is made durable whatever ended the stream, and no connection is opened before that.
+    async fn close_files(&self, stop: &mut Stop) -> Result<(), Trouble> {
+        let mut progress = self.store.progress();
+        self.store.finish();
+        let closed = async {
+            loop {
+                match &progress.borrow_and_update().state {
+                    State::Open => {}
+                    State::Closed => return Ok(()),
+                    State::Failed(error) => return Err(Trouble::Store(error.clone())),
+                }
+                progress.changed().await.map_err(|_| Trouble::from(StoreError::Gone))?;
+            }
+        };
+        tokio::select! {
+            closed = closed => closed,
+            () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
+        }
+    }
+
+    /// Logs a trouble where it is handled: here, and once for each state.
+    fn report(&mut self, trouble: &Trouble, wait: Duration) {
+        let text = trouble.to_string();
+        let again = if wait.is_zero() {
+            "disconnected; trying again".to_owned()
+        } else {
+            format!("disconnected; waiting {:.1} seconds to try again", wait.as_secs_f64())
+        };
+        if self.memory.reported.as_ref() == Some(&text) {
+            tracing::debug!("{text}");
+            tracing::debug!("{again}");
+            return;
+        }
+        if trouble.needs_a_person() {
+            tracing::error!("{text}");
+        } else {
+            tracing::warn!("{text}");
+        }
+        tracing::info!("{again}");
+        self.memory.reported = Some(text);
+    }
+}
+
+/// Runs `step` unless a stop is requested first.
+async fn unless_stopped<T>(stop: &mut Stop, step: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+    tokio::select! {
+        result = step => result,
+        () = stop.requested() => Err(Trouble::Stopped),
+    }
+}
+
+/// Runs a farewell that nobody depends on.
+async fn at_most(patience: Duration, step: impl Future) {
+    let _ = timeout(patience, step).await;
+}
