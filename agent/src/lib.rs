@@ -1,8 +1,20 @@
 //! The native WAL receiver for PostgreSQL, as a library.
+//!
+//! The rooms, in the direction in which they know each other (ARCHITECTURE.md has the map):
+//!
+//! ```text
+//! app ─► cli, logging, exit
+//!  └───► receiver ─► replication ─► wire ─► conninfo
+//!            └─────► store ───────► wal ◄── everyone
+//! ```
 
+pub mod app;
 pub mod cli;
 pub mod conninfo;
 pub mod exit;
 pub mod logging;
+pub mod receiver;
+pub mod replication;
 pub mod store;
 pub mod wal;
+pub mod wire;

@@ -1,1 +1,25 @@
-//! The harness.
+//! The harness: everything that lets a scenario run against real PostgreSQL.
+//!
+//! ```text
+//! postgres   programs of PostgreSQL 13 … 18, fetched once into a cache
+//! server     a throwaway server: start, stop, kill, standby, base backup, recovery
+//! receiver   wal-agent or pg_receivewal as a process under observation
+//! load       clients that note each acknowledged commit
+//! compare    receivers' directories with each other and with the server's pg_wal
+//! certs      a certificate authority and what it signs
+//! ```
+//!
+//! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
+
+pub mod agent;
+pub mod certs;
+pub mod compare;
+pub mod load;
+pub mod postgres;
+pub mod receiver;
+pub mod server;
+pub mod wait;
+
+mod account;
+mod port;
+mod process;

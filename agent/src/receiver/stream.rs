@@ -1,11 +1,6 @@
 //! One timeline's stream: bytes to the store, statuses to the server, until one of the two or the user ends it.
 
-use super::{
-    STOP_PATIENCE, Settings, Stop, Trouble,
-    acks::Acks,
-    at_most,
-    start::Position,
-};
+use super::{STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position};
 use crate::{
     replication::{Message, NextTimeline, StatusUpdate, end_of_timeline},
     store::{FlushMode, Progress, State, Store, StoreError, StreamId},
@@ -72,8 +67,18 @@ impl<'a> Stream<'a> {
     ) -> Self {
         let progress = store.progress();
         let Position { timeline, lsn: received } = start;
-        let mut stream =
-            Self { connection, store, progress, id, acks, settings, timeline, received, flush_at: Instant::now(), leaving: None };
+        let mut stream = Self {
+            connection,
+            store,
+            progress,
+            id,
+            acks,
+            settings,
+            timeline,
+            received,
+            flush_at: Instant::now(),
+            leaving: None,
+        };
         stream.flush_at += stream.flush_interval();
         stream
     }
@@ -97,6 +102,7 @@ impl<'a> Stream<'a> {
             }
             let wake = self.acks.deadline().unwrap_or(now).min(self.flush_at);
             let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
+            let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
                 event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
                 changed = self.progress.changed() => {
@@ -108,7 +114,7 @@ impl<'a> Stream<'a> {
                     verbose!("received interrupt signal, exiting");
                     self.leave(Leaving::Stopped);
                 }
-                () = sleep_until(stop.deadline(STOP_PATIENCE)), if stop.is_requested() => return Err(Trouble::DiskTooSlow),
+                () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
             }
         }
     }

@@ -46,8 +46,10 @@ pub enum Trouble {
     #[error("replication slot \"{0}\" does not exist")]
     SlotMissing(String),
     /// The server is on an older timeline than the directory.
-    #[error("starting timeline {held} is not present in the server, which is on timeline {server}; \
-             it is not followed backwards")]
+    #[error(
+        "starting timeline {held} is not present in the server, which is on timeline {server}; \
+             it is not followed backwards"
+    )]
     ServerIsBehind {
         /// The highest timeline in the directory.
         held: TimelineId,
@@ -71,7 +73,9 @@ pub enum Trouble {
         current: TimelineId,
     },
     /// The server left a timeline behind the point where it says the next one begins.
-    #[error("server stopped streaming timeline {current} at {received}, but reported next timeline {next} to begin at {start}")]
+    #[error(
+        "server stopped streaming timeline {current} at {received}, but reported next timeline {next} to begin at {start}"
+    )]
     NextStart {
         /// The one that ended.
         current: TimelineId,

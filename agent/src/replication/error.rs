@@ -26,8 +26,10 @@ pub enum ReplicationError {
     #[error("incompatible server version {0}; wal-agent does not support streaming from server versions older than 13")]
     TooOld(Version),
     /// The connection is one for SQL: a pooler in between has dropped `replication=true`.
-    #[error("the connection is not a replication connection but belongs to database \"{0}\"; \
-             connect to the server itself, without a connection pooler")]
+    #[error(
+        "the connection is not a replication connection but belongs to database \"{0}\"; \
+             connect to the server itself, without a connection pooler"
+    )]
     NotReplication(String),
     /// A server built without 64-bit timestamps.
     #[error("integer_datetimes is off on the server: it is no PostgreSQL that this agent can stream from")]

@@ -3,8 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const SYNCHRONOUS: Policy =
-    Policy { report_flush: true, report_write: true, heartbeat: Some(Duration::from_secs(10)) };
+const SYNCHRONOUS: Policy = Policy { report_flush: true, report_write: true, heartbeat: Some(Duration::from_secs(10)) };
 
 fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

@@ -1,0 +1,166 @@
+//! Puts the rooms together: what was typed becomes a receiver, and its end an exit code.
+
+use crate::{
+    cli::{self, Command, ConnectionOptions, FALLBACK_APPLICATION_NAME, Prompt, Receive, SlotAction},
+    conninfo::{Conninfo, Environment, Overrides, Secret},
+    exit::Exit,
+    logging,
+    receiver::{Receiver, Settings, SlotJob, Stop, Stopper, act_on_slot},
+    store::{Disk, Store},
+    wire::{Connection, Purpose},
+};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    sync::Arc,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Runs the program: `args` as the system gives them, the program's name first.
+///
+/// # Errors
+/// Any outcome but success; the reason has been shown.
+pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
+    let invocation = cli::parse(args, |name| std::env::var_os(name)).map_err(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        Exit::Failed
+    })?;
+    logging::init(&invocation.program, &invocation.logging);
+    let signals = Signals::catch().map_err(failed("could not catch signals"))?;
+    match invocation.command {
+        Command::Help => show(&cli::help(&invocation.program)),
+        Command::Version => show(&format!("{}\n", cli::version())),
+        Command::Receive(receive) => signals.during(|stop| self::receive(receive, stop)).await,
+        Command::CreateSlot(action) => {
+            let job = SlotJob::Create { if_not_exists: action.if_not_exists };
+            signals.during(|stop| slot(action, job, stop)).await
+        }
+        Command::DropSlot(action) => signals.during(|stop| slot(action, SlotJob::Drop, stop)).await,
+    }
+}
+
+async fn receive(receive: Receive, stop: Stop) -> Result<(), Exit> {
+    let Receive { connection, directory, slot, create_missing_slot, end_position, no_loop, status_interval, flush } =
+        receive;
+    // A directory that is not there is a mistake to report before anybody is bothered for a password.
+    let disk = Disk::open(&directory).map_err(|error| {
+        tracing::error!("could not open directory \"{}\": {error}", directory.display());
+        Exit::Failed
+    })?;
+    let conninfo = conninfo(&connection, &stop).await?;
+    let settings = Settings { conninfo, slot, create_missing_slot, end_position, no_loop, status_interval, flush };
+    let store = Store::spawn(Arc::new(disk), directory, flush).map_err(failed("could not start a thread"))?;
+    Receiver::new(settings, store).run(stop).await
+}
+
+async fn slot(action: SlotAction, job: SlotJob, mut stop: Stop) -> Result<(), Exit> {
+    let conninfo = conninfo(&action.connection, &stop).await?;
+    tokio::select! {
+        done = act_on_slot(&conninfo, &action.slot, job) => done.map_err(|trouble| {
+            tracing::error!("{trouble}");
+            Exit::Failed
+        }),
+        () = stop.requested() => Err(Exit::Failed),
+    }
+}
+
+/// The validated connection settings, with the password that a person typed if one has to.
+async fn conninfo(options: &ConnectionOptions, stop: &Stop) -> Result<Conninfo, Exit> {
+    let environment = Environment::from_process();
+    let resolve = |password: Option<Secret>| {
+        let overrides = Overrides {
+            host: options.host.clone(),
+            port: options.port.clone(),
+            user: options.username.clone(),
+            password,
+            fallback_application_name: Some(FALLBACK_APPLICATION_NAME.to_owned()),
+        };
+        Conninfo::resolve(options.dbname.as_deref(), &overrides, &environment).map_err(|error| {
+            tracing::error!("{error}");
+            Exit::Failed
+        })
+    };
+    let (conninfo, warnings) = resolve(None)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let ask = match options.password_prompt {
+        Prompt::Never => false,
+        Prompt::Always => true,
+        Prompt::Auto => has_terminal() && password_is_wanted(&conninfo, stop.clone()).await,
+    };
+    if !ask {
+        return Ok(conninfo);
+    }
+    let typed = tokio::task::spawn_blocking(cli::prompt_password).await;
+    let password = typed.map_err(io::Error::other).flatten().map_err(failed("no password"))?;
+    Ok(resolve(Some(password))?.0)
+}
+
+/// Whether there is a terminal to ask at: in a pod there is none, and nothing is tried in vain.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
+/// Whether the server asks for a password and none of the usual places has one.
+async fn password_is_wanted(conninfo: &Conninfo, mut stop: Stop) -> bool {
+    if conninfo.hosts.iter().all(|host| host.password.is_some()) {
+        return false;
+    }
+    tokio::select! {
+        tried = Connection::connect(conninfo, Purpose::Replication) => match tried {
+            Ok(connection) => {
+                connection.close().await;
+                false
+            }
+            Err(error) => error.password_needed(),
+        },
+        () = stop.requested() => false,
+    }
+}
+
+/// SIGINT and SIGTERM: the first asks for a clean end, the second ends at once.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn during<F: Future<Output = Result<(), Exit>>>(mut self, job: impl FnOnce(Stop) -> F) -> Result<(), Exit> {
+        let (stopper, stop) = Stopper::new();
+        let job = job(stop);
+        tokio::pin!(job);
+        tokio::select! {
+            done = &mut job => return done,
+            _ = self.next() => stopper.stop(),
+        }
+        tokio::select! {
+            done = job => done,
+            number = self.next() => Err(Exit::SecondSignal(number)),
+        }
+    }
+
+    /// The number of the next signal. Cancel-safe.
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+        }
+    }
+}
+
+fn show(text: &str) -> Result<(), Exit> {
+    io::stdout().write_all(text.as_bytes()).map_err(failed("could not write to stdout"))
+}
+
+/// Logs what went wrong, for `map_err`.
+fn failed(what: &'static str) -> impl Fn(io::Error) -> Exit {
+    move |error| {
+        tracing::error!("{what}: {error}");
+        Exit::Failed
+    }
+}
