@@ -22,7 +22,7 @@ pub use stop::{Stop, Stopper};
 pub use trouble::Trouble;
 
 use crate::{
-    conninfo::Conninfo,
+    conninfo::{Conninfo, ConninfoError},
     exit::Exit,
     store::{FlushMode, State, Store, StoreError},
     wal::Lsn,
@@ -58,12 +58,15 @@ pub struct Settings {
 }
 
 /// Streams WAL from a server into a store.
-#[derive(Debug)]
 pub struct Receiver {
     settings: Settings,
+    renew: Option<Renew>,
     store: Store,
     memory: Memory,
 }
+
+/// Reads the connection settings anew: password and service files are renewed in place, as certificates are.
+type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 
 /// What is remembered from one connection to the next.
 #[derive(Debug, Default)]
@@ -83,7 +86,14 @@ struct Memory {
 impl Receiver {
     /// A receiver that writes to `store`.
     pub fn new(settings: Settings, store: Store) -> Self {
-        Self { settings, store, memory: Memory::default() }
+        Self { settings, renew: None, store, memory: Memory::default() }
+    }
+
+    /// Has the connection settings read anew for every connection but the first.
+    #[must_use]
+    pub fn renewing(mut self, read: impl Fn() -> Result<Conninfo, ConninfoError> + Send + 'static) -> Self {
+        self.renew = Some(Box::new(read));
+        self
     }
 
     /// Streams until the end position, a signal, or a trouble that no retry can mend. Whatever was received is durable
@@ -127,6 +137,7 @@ impl Receiver {
                 () = sleep(wait) => {}
                 () = stop.requested() => {}
             }
+            self.renew_conninfo();
         }
         Ok(())
     }
@@ -168,6 +179,15 @@ impl Receiver {
         tokio::select! {
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
+        }
+    }
+
+    /// What cannot be read now was readable before: the next connection is tried with what there is.
+    fn renew_conninfo(&mut self) {
+        match self.renew.as_ref().map(|read| read()) {
+            Some(Ok(conninfo)) => self.settings.conninfo = conninfo,
+            Some(Err(error)) => tracing::warn!("connection settings are not renewed: {error}"),
+            None => {}
         }
     }
 
