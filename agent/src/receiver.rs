@@ -31,6 +31,8 @@ use backoff::Backoff;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+/// A connection that lived this long was a good one, whatever it brought.
+const STABLE: Duration = Duration::from_secs(10);
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
 const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 /// How long a predecessor that is leaving may keep the directory.
@@ -73,8 +75,8 @@ type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-    /// Streaming has begun since the last trouble.
-    progressed: bool,
+    /// The highest position that any connection has brought to the disk.
+    furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
     /// Said once: that the server is newer than this agent.
@@ -108,6 +110,7 @@ impl Receiver {
         let mut backoff = Backoff::default();
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
+            let began = Instant::now();
             let outcome = self.session(&mut stop).await;
             let closed = self.close_files(&mut stop).await;
             let trouble = match (outcome, closed) {
@@ -128,8 +131,9 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-            if std::mem::take(&mut self.memory.progressed) {
+            if self.has_progressed(began) {
                 backoff.reset();
+                self.memory.reported = None;
             }
             let wait = backoff.next(trouble.pace());
             self.report(&trouble, wait);
@@ -180,6 +184,15 @@ impl Receiver {
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
         }
+    }
+
+    /// Whether the connection that began then was worth having. One that only repeated what was there was not: a server
+    /// that refuses after each start would be asked without a pause.
+    fn has_progressed(&mut self, began: Instant) -> bool {
+        let written = self.store.progress().borrow().written;
+        let further = written > self.memory.furthest;
+        self.memory.furthest = self.memory.furthest.max(written);
+        further || began.elapsed() >= STABLE
     }
 
     /// What cannot be read now was readable before: the next connection is tried with what there is.

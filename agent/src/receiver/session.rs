@@ -51,8 +51,6 @@ impl Receiver {
             let next = match unless_stopped(stop, started).await? {
                 Started::Ended(next) => next,
                 Started::Streaming => {
-                    self.memory.progressed = true;
-                    self.memory.reported = None;
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {
