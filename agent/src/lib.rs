@@ -2,3 +2,4 @@
 
 pub mod conninfo;
 pub mod wal;
+pub mod wire;
