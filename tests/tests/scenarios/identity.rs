@@ -61,6 +61,8 @@ async fn through_a_failover_to_another_server(major: u32) -> Result<()> {
     let mut primary = Server::builder(major).wal_segsize(1).start().await?;
     let standby = Server::standby_of(&primary).await?;
     let conninfo = whichever_is_primary(&primary, &standby);
+    // The agent's slot reserves WAL from here on, and the other receiver begins here.
+    primary.sql("CHECKPOINT").await?;
     let agent = Launch::wal_agent()?.dbname(&conninfo).slot("wal_replica");
     let mut pair = Pair::start(&primary, agent, Launch::pg_receivewal(major)?.dbname(&conninfo)).await?;
 
@@ -76,8 +78,11 @@ async fn through_a_failover_to_another_server(major: u32) -> Result<()> {
     // A shutdown waits until all receivers have everything.
     primary.stop(Stop::Fast).await?;
     standby.promote().await?;
-    let load = Load::of(2).payload(4000).start(&standby).await?;
-    load.wait_more(600).await?;
+    let load = Load::of(2).start(&standby).await?;
+    for _ in 0..2 {
+        load.wait_more(50).await?;
+        standby.switch_wal().await?;
+    }
     load.stop().await;
     let end = write(&standby).await?;
     pair.wait_streaming(&standby).await?;
