@@ -63,7 +63,7 @@ async fn through_a_failover_to_another_server(major: u32) -> Result<()> {
     let conninfo = whichever_is_primary(&primary, &standby);
     // The agent's slot reserves WAL from here on, and the other receiver begins here.
     primary.sql("CHECKPOINT").await?;
-    let agent = Launch::wal_agent()?.dbname(&conninfo).slot("wal_replica");
+    let agent = Launch::wal_agent()?.dbname(&conninfo).slot("wal_replica").synchronous();
     let mut pair = Pair::start(&primary, agent, Launch::pg_receivewal(major)?.dbname(&conninfo)).await?;
 
     let load = Load::of(2).start(&primary).await?;

@@ -165,6 +165,14 @@ async fn where_13_allows_no_sql_streaming_begins_at_the_present_with_a_warning()
     agent.wait_flushed(&server, write(&server).await?).await?;
     agent.stop().await?;
     assert_eq!(names(dir.path())?, [format!("{present}.partial")]);
+
+    // One that is missing is created there, too: START_REPLICATION tells that it is.
+    let dir = tempfile::tempdir()?;
+    let launch = Launch::wal_agent()?.dbname(&server.tcp_conninfo("127.0.0.1")).directory(dir.path()).slot("missing");
+    let mut agent = launch.status_interval(1).spawn()?;
+    agent.wait_for_line("created replication slot \"missing\"").await?;
+    agent.wait_flushed(&server, write(&server).await?).await?;
+    assert_eq!(agent.stop().await?.code, Some(0));
     Ok(())
 }
 
