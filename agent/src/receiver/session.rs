@@ -104,7 +104,9 @@ impl Receiver {
             }
             Resume::Anywhere => {
                 let (lsn, timeline) = match self.reserved_from(&mut connection, &system, slot).await? {
-                    Some(Slot::Reserved { restart, timeline }) => (restart, timeline.unwrap_or(system.timeline)),
+                    Some(Slot::Reserved { restart, timeline }) => {
+                        (restart, timeline.unwrap_or_else(|| history.timeline_at(restart)))
+                    }
                     _ => (system.flushed, system.timeline),
                 };
                 Position { timeline, lsn: segment_size.floor(lsn) }
