@@ -37,6 +37,8 @@ const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often its lock is tried meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// A stream that lasts so long is worth its connection, even where the server has nothing to say.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What to stream, and how.
 #[derive(Clone, Debug)]
@@ -70,8 +72,10 @@ pub struct Receiver {
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-    /// Streaming has begun since the last trouble.
-    progressed: bool,
+    /// Since when this connection streams.
+    streaming_since: Option<Instant>,
+    /// The byte behind the last one that any connection brought.
+    furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
     /// Said once: that the server is newer than this agent.
@@ -118,8 +122,9 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-            if std::mem::take(&mut self.memory.progressed) {
+            if self.has_progressed() {
                 backoff.reset();
+                self.memory.reported = None;
             }
             let wait = backoff.next(trouble.pace());
             self.report(&trouble, wait);
@@ -129,6 +134,16 @@ impl Receiver {
             }
         }
         Ok(())
+    }
+
+    /// Whether the connection that ended was worth its while. A server that breaks each stream at once would otherwise be
+    /// connected to without a pause, and reported each time.
+    fn has_progressed(&mut self) -> bool {
+        let lasted = self.memory.streaming_since.take().is_some_and(|since| since.elapsed() >= STEADY);
+        let written = self.store.progress().borrow().written;
+        let further = written > self.memory.furthest;
+        self.memory.furthest = self.memory.furthest.max(written);
+        lasted || further
     }
 
     /// Waits for a predecessor to leave the directory, if there is one.
