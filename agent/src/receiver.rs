@@ -39,6 +39,8 @@ const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often its lock is tried meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// A stream that lasts so long is worth its connection, even where the server has nothing to say.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What to stream, and how.
 #[derive(Clone, Debug)]
@@ -75,7 +77,13 @@ type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
+<<<<<<< HEAD
+    /// Since when this connection streams.
+    streaming_since: Option<Instant>,
+    /// The byte behind the last one that any connection brought.
+=======
     /// The highest position that any connection has brought to the disk.
+>>>>>>> main
     furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
@@ -131,7 +139,11 @@ impl Receiver {
                 }
                 return Err(exit);
             }
+<<<<<<< HEAD
+            if self.has_progressed() {
+=======
             if self.has_progressed(began) {
+>>>>>>> main
                 backoff.reset();
                 self.memory.reported = None;
             }
@@ -144,6 +156,16 @@ impl Receiver {
             self.renew_conninfo();
         }
         Ok(())
+    }
+
+    /// Whether the connection that ended was worth its while. A server that breaks each stream at once would otherwise be
+    /// connected to without a pause, and reported each time.
+    fn has_progressed(&mut self) -> bool {
+        let lasted = self.memory.streaming_since.take().is_some_and(|since| since.elapsed() >= STEADY);
+        let written = self.store.progress().borrow().written;
+        let further = written > self.memory.furthest;
+        self.memory.furthest = self.memory.furthest.max(written);
+        lasted || further
     }
 
     /// Waits for a predecessor to leave the directory, if there is one.

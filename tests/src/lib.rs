@@ -7,6 +7,7 @@
 //! load       clients that note each acknowledged commit
 //! compare    receivers' directories with each other and with the server's pg_wal
 //! certs      a certificate authority and what it signs
+//! scripted   a server that says what no server says
 //! ```
 //!
 //! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
@@ -17,6 +18,7 @@ pub mod compare;
 pub mod load;
 pub mod postgres;
 pub mod receiver;
+pub mod scripted;
 pub mod server;
 pub mod wait;
 

@@ -154,6 +154,10 @@ impl FileSystem for Memory {
         Ok(self.names().into_iter().filter(|name| !name.contains('/')).collect())
     }
 
+    fn check_writable(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
         self.call(Op::Stat)?;
         Ok(self.inner().entries.get(name).map(|node| lock(node).bytes.len() as u64))

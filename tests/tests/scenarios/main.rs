@@ -4,6 +4,7 @@
 mod common;
 
 mod harness_itself;
+mod hostile_server;
 mod identity;
 mod pg_receivewal_test_plan;
 mod resume;
