@@ -1,8 +1,8 @@
 //! Receives WAL in order and decides, file by file, what is written, flushed and renamed when.
 //!
 //! A state machine without a thread of its own: [`super::thread`] feeds it jobs and runs the flushes that it asks for.
-//! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes the previous
-//! segment's final name and the next one's `.partial` entry durable together; acknowledgements bring their own.
+//! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes its `.partial` entry
+//! and the previous segment's final name durable together; acknowledgements bring their own.
 
 use super::{
     Claim, FlushMode,
@@ -77,9 +77,9 @@ struct Stream {
     waiting_bytes: u64,
     /// The segment that holds `written`, once its first byte has arrived.
     open: Option<Segment>,
-    /// Whether the entry of `open` is known to be durable at `durable_changes` or later.
+    /// The change that made the entry of `open`: durable once `durable_changes` has reached it.
     open_since: u64,
-    /// Written to their ends, oldest first; each is renamed once it is durable.
+    /// Written to their ends, oldest first, each with the change that made its entry; renamed once durable.
     full: VecDeque<(Segment, u64)>,
     in_flight: Option<InFlight>,
     /// Somebody asked for everything up to here to be durable.
@@ -186,6 +186,11 @@ impl Writer {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let before = stream.written;
         while !stream.waiting.is_empty() && stream.full.len() < MAX_FULL {
+            // A later entry must not survive a crash that loses an earlier one: the next start would see no hole.
+            let entry_pending = stream.full.iter().any(|(_, entry)| *entry > self.durable_changes);
+            if stream.open.is_none() && entry_pending && self.mode != FlushMode::NoSync {
+                break;
+            }
             let size = stream.claim.identity.segment_size;
             let segment = match stream.open.take() {
                 Some(segment) => segment,
@@ -237,16 +242,18 @@ impl Writer {
         if stream.wanted.is_some_and(|wanted| wanted <= stream.written) {
             stream.wanted = None;
         }
-        if files.is_empty() && !(asked && dirty_directory) {
+        // A new segment's entry is made durable at once, while the segment fills.
+        let new_entry = stream.open.is_some() && stream.open_since > self.durable_changes;
+        let directory_is_due = dirty_directory && (asked || new_entry || since > self.durable_changes);
+        if files.is_empty() && !directory_is_due {
             if stream.finishing && stream.waiting.is_empty() {
                 self.close(directory);
             }
             return None;
         }
-        let directory = dirty_directory && (asked || since > self.durable_changes);
-        let changes = if directory { self.changes } else { self.durable_changes };
+        let changes = if directory_is_due { self.changes } else { self.durable_changes };
         stream.in_flight = Some(InFlight { upto, changes });
-        Some((stream.id, FlushTask { files, directory }))
+        Some((stream.id, FlushTask { files, directory: directory_is_due }))
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
