@@ -121,10 +121,6 @@ struct SlowFile {
 }
 
 impl File for SlowFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(buffer, offset)
     }

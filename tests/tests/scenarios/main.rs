@@ -5,6 +5,7 @@ mod common;
 
 mod harness_itself;
 mod identity;
+mod oracle;
 mod pg_receivewal_test_plan;
 mod resume;
 mod slots;
