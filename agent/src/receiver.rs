@@ -31,8 +31,6 @@ use backoff::Backoff;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// A connection that lived this long was a good one, whatever it brought.
-const STABLE: Duration = Duration::from_secs(10);
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
 const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 /// How long a predecessor that is leaving may keep the directory.
@@ -118,7 +116,6 @@ impl Receiver {
         let mut backoff = Backoff::default();
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
-            let began = Instant::now();
             let outcome = self.session(&mut stop).await;
             let closed = self.close_files(&mut stop).await;
             let trouble = match (outcome, closed) {
@@ -139,11 +136,7 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-<<<<<<< HEAD
             if self.has_progressed() {
-=======
-            if self.has_progressed(began) {
->>>>>>> main
                 backoff.reset();
                 self.memory.reported = None;
             }
@@ -206,15 +199,6 @@ impl Receiver {
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
         }
-    }
-
-    /// Whether the connection that began then was worth having. One that only repeated what was there was not: a server
-    /// that refuses after each start would be asked without a pause.
-    fn has_progressed(&mut self, began: Instant) -> bool {
-        let written = self.store.progress().borrow().written;
-        let further = written > self.memory.furthest;
-        self.memory.furthest = self.memory.furthest.max(written);
-        further || began.elapsed() >= STABLE
     }
 
     /// What cannot be read now was readable before: the next connection is tried with what there is.
