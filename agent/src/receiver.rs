@@ -75,13 +75,9 @@ type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-<<<<<<< HEAD
     /// Since when this connection streams.
     streaming_since: Option<Instant>,
     /// The byte behind the last one that any connection brought.
-=======
-    /// The highest position that any connection has brought to the disk.
->>>>>>> main
     furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,

@@ -54,10 +54,7 @@ impl Receiver {
             let next = match started {
                 Started::Ended(next) => next,
                 Started::Streaming => {
-<<<<<<< HEAD
                     self.memory.streaming_since = Some(Instant::now());
-=======
->>>>>>> main
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {
