@@ -41,21 +41,26 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 /// Kills `root` and all its descendants with SIGKILL, and returns when all are gone. `root.stdout` must be a pipe
 /// that nothing is written to.
 pub(crate) fn kill_tree(root: &mut Child) {
-    // What cannot be signalled is gone already, which is what is wanted: errors mean nothing here.
     if let Ok(None) = root.try_wait() {
-        let pid = pid_of(root);
-        // A stopped process starts no more children while they are listed.
-        let _ = kill_process(pid, Signal::STOP);
-        for descendant in descendants(pid) {
-            let _ = kill_process(descendant, Signal::KILL);
-        }
-        let _ = root.kill();
+        kill_family(pid_of(root));
     }
+    // It was killed, or had ended.
     let _ = root.wait();
     // Every descendant has inherited this pipe: its end is the end of the last of them.
     if let Some(mut stdout) = root.stdout.take() {
         let _ = std::io::copy(&mut stdout, &mut std::io::sink());
     }
+}
+
+/// Sends SIGKILL to `root` and all its descendants.
+pub(crate) fn kill_family(root: Pid) {
+    // What cannot be signalled is gone already, which is what is wanted: errors mean nothing here.
+    // A stopped process starts no more children while they are listed.
+    let _ = kill_process(root, Signal::STOP);
+    for descendant in descendants(root) {
+        let _ = kill_process(descendant, Signal::KILL);
+    }
+    let _ = kill_process(root, Signal::KILL);
 }
 
 /// The process of `child`, which has not been waited for.

@@ -10,10 +10,12 @@
 
 mod backup;
 mod builder;
+mod home;
 mod query;
 
 pub use backup::{Backup, BackupWal};
 pub use builder::Builder;
+pub use home::sweep;
 pub use query::Replication;
 
 use crate::account::Account;
@@ -22,12 +24,12 @@ use crate::postgres::Build;
 use crate::wait::{self, DEADLINE, Poll};
 use crate::{certs, process};
 use anyhow::{Context, Result, anyhow, ensure};
+use home::Home;
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
 use wal_agent::wal::SegmentSize;
 
 /// How a server is told to stop.
@@ -44,7 +46,7 @@ pub enum Stop {
 /// A server, running or not.
 #[derive(Debug)]
 pub struct Server {
-    home: TempDir,
+    home: Home,
     build: Build,
     account: Option<Account>,
     port: Port,
@@ -221,7 +223,7 @@ impl Server {
     pub fn leave_running(mut self) -> PathBuf {
         self.postmaster = None;
         self.quiet = true;
-        self.home.disable_cleanup(true);
+        self.home.keep();
         self.home.path().to_owned()
     }
 

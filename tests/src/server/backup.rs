@@ -1,5 +1,6 @@
 //! Base backups, and servers that come back from them.
 
+use super::home::Home;
 use super::{Builder, Server};
 use crate::account::{self, Account};
 use crate::postgres::{Build, Tools};
@@ -7,7 +8,6 @@ use crate::{process, wait};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 use wal_agent::wal::SegmentSize;
 
 /// Which WAL a base backup contains.
@@ -22,7 +22,7 @@ pub enum BackupWal {
 /// A base backup, ready to become a server's data directory.
 #[derive(Debug)]
 pub struct Backup {
-    home: TempDir,
+    home: Home,
     build: Build,
     account: Option<Account>,
     segment_size: SegmentSize,
@@ -34,7 +34,7 @@ impl Server {
     /// # Errors
     /// It cannot be had or fails.
     pub fn base_backup(&self, wal: BackupWal) -> Result<Backup> {
-        let home = super::builder::new_home(self.account)?;
+        let home = Home::new(self.account)?;
         let program = match self.build.bin("pg_basebackup") {
             Some(program) => program,
             None => Tools::basebackup_for(self.build.major)?,
@@ -110,7 +110,7 @@ impl Backup {
     /// # Errors
     /// It cannot be copied.
     pub fn copy(&self) -> Result<Self> {
-        let home = super::builder::new_home(self.account)?;
+        let home = Home::new(self.account)?;
         let to = home.path().join("data");
         process::run(std::process::Command::new("cp").arg("-a").arg(self.dir()).arg(&to))?;
         Ok(Self { home, build: self.build.clone(), account: self.account, segment_size: self.segment_size })

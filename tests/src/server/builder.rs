@@ -1,5 +1,6 @@
 //! Creating a cluster: initdb, settings, access rules, certificates.
 
+use super::home::Home;
 use super::{Backup, BackupWal, Server};
 use crate::account::{self, Account};
 use crate::port::Port;
@@ -7,11 +8,10 @@ use crate::postgres::Build;
 use crate::{certs, process};
 use anyhow::{Context, Result};
 use std::fmt::Write;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use tempfile::TempDir;
 use wal_agent::wal::SegmentSize;
 
 /// What suits tests: room for receivers, little memory, all WAL kept, nothing that writes WAL by itself. Crashes here
@@ -159,7 +159,7 @@ impl Builder {
     fn prepare(self) -> Result<(Server, Settings)> {
         let Self { build, segment_size, initdb, settings, hba, tls, quiet } = self;
         let account = account::for_servers()?;
-        let home = new_home(account)?;
+        let home = Home::new(account)?;
         let port = Port::reserve()?;
         let server =
             Server { home, build: build?, account, port, segment_size, instance: Vec::new(), postmaster: None, quiet };
@@ -179,7 +179,7 @@ impl Settings {
     fn apply(self, server: &mut Server) -> Result<()> {
         let mut conf = String::from("\n");
         for (name, value) in &self.settings {
-            writeln!(conf, "{name} = '{}'", value.replace('\'', "''"))?;
+            writeln!(conf, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"))?;
         }
         let path = server.data_dir().join("postgresql.conf");
         let mut file = OpenOptions::new().append(true).open(&path).context("cannot open postgresql.conf")?;
@@ -235,12 +235,4 @@ pub(super) fn write_tls(dir: &Path, pair: &certs::Pair, account: Option<Account>
         fs::rename(new, path)?;
     }
     Ok(())
-}
-
-/// A directory of the server's own, that others may enter: the socket is in it.
-pub(super) fn new_home(account: Option<Account>) -> Result<TempDir> {
-    let home = tempfile::Builder::new().prefix("walr-").tempdir().context("no temporary directory")?;
-    fs::set_permissions(home.path(), Permissions::from_mode(0o755))?;
-    account::give(home.path(), account)?;
-    Ok(home)
 }

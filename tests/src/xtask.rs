@@ -1,0 +1,102 @@
+//! The commands: which there are, their arguments, and how they end.
+
+mod test;
+
+use anyhow::Result;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+  test [FILTER…]           run all tests, or those whose names contain a FILTER: unit, property, scenario and
+                           documentation tests; PostgreSQL 13 to 18 is fetched first where it is missing
+  test --quick [FILTER…]   the inner loop: only what needs no server
+  fetch                    fetch PostgreSQL 13 to 18 into the cache
+
+Fetched programs are kept in WAL_REPLICA_CACHE, by default ~/.cache/wal-replica (for root /var/cache/wal-replica).
+";
+
+/// Why a command did not succeed.
+#[derive(Debug)]
+enum Failure {
+    /// The command line is wrong.
+    Usage(String),
+    /// The command has said all there is to say.
+    Told,
+    /// Anything else.
+    Error(anyhow::Error),
+}
+
+/// Runs the command that `args` name: exit code 0 if it succeeded, 2 if there is no such command, else 1.
+pub(crate) fn main(args: Vec<String>) -> ExitCode {
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Told) => ExitCode::FAILURE,
+        Err(Failure::Usage(message)) => {
+            say(&format!("xtask: {message}; see cargo xtask --help\n"));
+            ExitCode::from(2)
+        }
+        Err(Failure::Error(error)) => {
+            say(&format!("xtask: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<(), Failure> {
+    let (command, args) = args.split_first().map_or((None, args), |(command, args)| (Some(command.as_str()), args));
+    match command {
+        Some("test") => test::run(args),
+        Some("fetch") => {
+            no_more(args)?;
+            Ok(harness::postgres::fetch_all()?)
+        }
+        Some("--help" | "-h" | "help") => {
+            // Whoever closed the pipe has read enough.
+            let _ = io::stdout().write_all(HELP.as_bytes());
+            Ok(())
+        }
+        Some(other) => Err(Failure::Usage(format!("there is no command {other:?}"))),
+        None => Err(Failure::Usage("which command?".into())),
+    }
+}
+
+fn no_more(args: &[String]) -> Result<(), Failure> {
+    match args.first() {
+        Some(arg) => Err(Failure::Usage(format!("unexpected argument {arg:?}"))),
+        None => Ok(()),
+    }
+}
+
+/// Writes to stderr, where the words about a command go.
+fn say(text: &str) {
+    // There is nobody left to tell that nobody listens.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_command_is_said_in_one_sentence() {
+        let check = |args: &[&str], expected: &str| {
+            let args: Vec<String> = args.iter().map(|arg| (*arg).into()).collect();
+            match run(&args) {
+                Err(Failure::Usage(message)) => assert_eq!(message, expected),
+                other => panic!("{args:?}: {other:?}"),
+            }
+        };
+        check(&[], "which command?");
+        check(&["tset"], "there is no command \"tset\"");
+        check(&["fetch", "17"], "unexpected argument \"17\"");
+        check(&["test", "--fast"], "unknown option \"--fast\"");
+    }
+}
