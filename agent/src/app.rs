@@ -2,7 +2,7 @@
 
 use crate::{
     cli::{self, Command, ConnectionOptions, FALLBACK_APPLICATION_NAME, Prompt, Receive, SlotAction},
-    conninfo::{Conninfo, Environment, Overrides, Secret},
+    conninfo::{Conninfo, ConninfoError, Environment, Overrides, Warning},
     exit::Exit,
     logging,
     receiver::{Receiver, Settings, SlotJob, Stop, Stopper, act_on_slot},
@@ -47,14 +47,14 @@ async fn receive(receive: Receive, stop: Stop) -> Result<(), Exit> {
         tracing::error!("could not open directory \"{}\": {error}", directory.display());
         Exit::Failed
     })?;
-    let conninfo = conninfo(&connection, &stop).await?;
+    let (source, conninfo) = Source::of(connection, &stop).await?;
     let settings = Settings { conninfo, slot, create_missing_slot, end_position, no_loop, status_interval, flush };
     let store = Store::spawn(Arc::new(disk), directory, flush).map_err(failed("could not start a thread"))?;
-    Receiver::new(settings, store).run(stop).await
+    Receiver::new(settings, store).renewing(move || Ok(source.read()?.0)).run(stop).await
 }
 
 async fn slot(action: SlotAction, job: SlotJob, mut stop: Stop) -> Result<(), Exit> {
-    let conninfo = conninfo(&action.connection, &stop).await?;
+    let (_, conninfo) = Source::of(action.connection, &stop).await?;
     tokio::select! {
         done = act_on_slot(&conninfo, &action.slot, job) => done.map_err(|trouble| {
             tracing::error!("{trouble}");
@@ -64,37 +64,46 @@ async fn slot(action: SlotAction, job: SlotJob, mut stop: Stop) -> Result<(), Ex
     }
 }
 
-/// The validated connection settings, with the password that a person typed if one has to.
-async fn conninfo(options: &ConnectionOptions, stop: &Stop) -> Result<Conninfo, Exit> {
-    let environment = Environment::from_process();
-    let resolve = |password: Option<Secret>| {
-        let overrides = Overrides {
-            host: options.host.clone(),
-            port: options.port.clone(),
-            user: options.username.clone(),
-            password,
-            fallback_application_name: Some(FALLBACK_APPLICATION_NAME.to_owned()),
-        };
-        Conninfo::resolve(options.dbname.as_deref(), &overrides, &environment).map_err(|error| {
+/// The command line's part of the connection settings, and the password that a person typed if one had to.
+#[derive(Clone)]
+struct Source {
+    dbname: Option<String>,
+    overrides: Overrides,
+}
+
+impl Source {
+    /// Puts the settings together; asks for a password where that is wanted.
+    async fn of(options: ConnectionOptions, stop: &Stop) -> Result<(Self, Conninfo), Exit> {
+        let ConnectionOptions { dbname, host, port, username: user, password_prompt } = options;
+        let fallback_application_name = Some(FALLBACK_APPLICATION_NAME.to_owned());
+        let overrides = Overrides { host, port, user, password: None, fallback_application_name };
+        let mut source = Self { dbname, overrides };
+        let malformed = |error| {
             tracing::error!("{error}");
             Exit::Failed
-        })
-    };
-    let (conninfo, warnings) = resolve(None)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
+        };
+        let (conninfo, warnings) = source.read().map_err(malformed)?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let ask = match password_prompt {
+            Prompt::Never => false,
+            Prompt::Always => true,
+            Prompt::Auto => has_terminal() && password_is_wanted(&conninfo, stop.clone()).await,
+        };
+        if !ask {
+            return Ok((source, conninfo));
+        }
+        let typed = tokio::task::spawn_blocking(cli::prompt_password).await;
+        source.overrides.password = Some(typed.map_err(io::Error::other).flatten().map_err(failed("no password"))?);
+        let (conninfo, _) = source.read().map_err(malformed)?;
+        Ok((source, conninfo))
     }
-    let ask = match options.password_prompt {
-        Prompt::Never => false,
-        Prompt::Always => true,
-        Prompt::Auto => has_terminal() && password_is_wanted(&conninfo, stop.clone()).await,
-    };
-    if !ask {
-        return Ok(conninfo);
+
+    /// Reads environment, service file and password file.
+    fn read(&self) -> Result<(Conninfo, Vec<Warning>), ConninfoError> {
+        Conninfo::resolve(self.dbname.as_deref(), &self.overrides, &Environment::from_process())
     }
-    let typed = tokio::task::spawn_blocking(cli::prompt_password).await;
-    let password = typed.map_err(io::Error::other).flatten().map_err(failed("no password"))?;
-    Ok(resolve(Some(password))?.0)
 }
 
 /// Whether there is a terminal to ask at: in a pod there is none, and nothing is tried in vain.

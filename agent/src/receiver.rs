@@ -22,7 +22,7 @@ pub use stop::{Stop, Stopper};
 pub use trouble::Trouble;
 
 use crate::{
-    conninfo::Conninfo,
+    conninfo::{Conninfo, ConninfoError},
     exit::Exit,
     store::{FlushMode, State, Store, StoreError},
     wal::Lsn,
@@ -31,6 +31,8 @@ use backoff::Backoff;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+/// A connection that lived this long was a good one, whatever it brought.
+const STABLE: Duration = Duration::from_secs(10);
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
 const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 /// How long a predecessor that is leaving may keep the directory.
@@ -58,20 +60,23 @@ pub struct Settings {
 }
 
 /// Streams WAL from a server into a store.
-#[derive(Debug)]
 pub struct Receiver {
     settings: Settings,
+    renew: Option<Renew>,
     store: Store,
     memory: Memory,
 }
+
+/// Reads the connection settings anew: password and service files are renewed in place, as certificates are.
+type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 
 /// What is remembered from one connection to the next.
 #[derive(Debug, Default)]
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-    /// Streaming has begun since the last trouble.
-    progressed: bool,
+    /// The highest position that any connection has brought to the disk.
+    furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
     /// Said once: that the server is newer than this agent.
@@ -83,7 +88,14 @@ struct Memory {
 impl Receiver {
     /// A receiver that writes to `store`.
     pub fn new(settings: Settings, store: Store) -> Self {
-        Self { settings, store, memory: Memory::default() }
+        Self { settings, renew: None, store, memory: Memory::default() }
+    }
+
+    /// Has the connection settings read anew for every connection but the first.
+    #[must_use]
+    pub fn renewing(mut self, read: impl Fn() -> Result<Conninfo, ConninfoError> + Send + 'static) -> Self {
+        self.renew = Some(Box::new(read));
+        self
     }
 
     /// Streams until the end position, a signal, or a trouble that no retry can mend. Whatever was received is durable
@@ -98,6 +110,7 @@ impl Receiver {
         let mut backoff = Backoff::default();
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
+            let began = Instant::now();
             let outcome = self.session(&mut stop).await;
             let closed = self.close_files(&mut stop).await;
             let trouble = match (outcome, closed) {
@@ -118,8 +131,9 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-            if std::mem::take(&mut self.memory.progressed) {
+            if self.has_progressed(began) {
                 backoff.reset();
+                self.memory.reported = None;
             }
             let wait = backoff.next(trouble.pace());
             self.report(&trouble, wait);
@@ -127,6 +141,7 @@ impl Receiver {
                 () = sleep(wait) => {}
                 () = stop.requested() => {}
             }
+            self.renew_conninfo();
         }
         Ok(())
     }
@@ -168,6 +183,24 @@ impl Receiver {
         tokio::select! {
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
+        }
+    }
+
+    /// Whether the connection that began then was worth having. One that only repeated what was there was not: a server
+    /// that refuses after each start would be asked without a pause.
+    fn has_progressed(&mut self, began: Instant) -> bool {
+        let written = self.store.progress().borrow().written;
+        let further = written > self.memory.furthest;
+        self.memory.furthest = self.memory.furthest.max(written);
+        further || began.elapsed() >= STABLE
+    }
+
+    /// What cannot be read now was readable before: the next connection is tried with what there is.
+    fn renew_conninfo(&mut self) {
+        match self.renew.as_ref().map(|read| read()) {
+            Some(Ok(conninfo)) => self.settings.conninfo = conninfo,
+            Some(Err(error)) => tracing::warn!("connection settings are not renewed: {error}"),
+            None => {}
         }
     }
 

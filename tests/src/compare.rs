@@ -190,13 +190,17 @@ const CHUNK: usize = 1 << 20;
 /// The end of what was received into a file: behind it are zeros only.
 fn received(path: &Path) -> Result<u64> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let zeros = vec![0; CHUNK];
     let (mut chunk, mut position, mut end) = (vec![0; CHUNK], 0, 0);
     loop {
         let read = file.read(&mut chunk)?;
         if read == 0 {
             return Ok(end);
         }
-        if let Some(last) = chunk[..read].iter().rposition(|byte| *byte != 0) {
+        // Compared as a whole first: byte by byte, 1 GB takes long without optimisation.
+        if chunk[..read] != zeros[..read]
+            && let Some(last) = chunk[..read].iter().rposition(|byte| *byte != 0)
+        {
             end = position + last as u64 + 1;
         }
         position += read as u64;

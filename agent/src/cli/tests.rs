@@ -1,3 +1,5 @@
+//! Tests of `cli`: data in, expectation out.
+
 use super::*;
 use crate::logging::LogFormat;
 

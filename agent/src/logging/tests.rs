@@ -1,3 +1,5 @@
+//! Tests of `logging`: data in, expectation out.
+
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;

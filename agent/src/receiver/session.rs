@@ -51,8 +51,6 @@ impl Receiver {
             let next = match unless_stopped(stop, started).await? {
                 Started::Ended(next) => next,
                 Started::Streaming => {
-                    self.memory.progressed = true;
-                    self.memory.reported = None;
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {
@@ -106,7 +104,9 @@ impl Receiver {
             }
             Resume::Anywhere => {
                 let (lsn, timeline) = match self.reserved_from(&mut connection, &system, slot).await? {
-                    Some(Slot::Reserved { restart, timeline }) => (restart, timeline.unwrap_or(system.timeline)),
+                    Some(Slot::Reserved { restart, timeline }) => {
+                        (restart, timeline.unwrap_or_else(|| history.timeline_at(restart)))
+                    }
                     _ => (system.flushed, system.timeline),
                 };
                 Position { timeline, lsn: segment_size.floor(lsn) }

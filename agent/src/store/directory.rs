@@ -170,3 +170,6 @@ impl Directory {
         self.fs.sync_directory(parent).map_err(|error| self.io("fsync directory", parent, error))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,10 +91,6 @@ impl FileSystem for Disk {
 struct DiskFile(fs::File);
 
 impl File for DiskFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {

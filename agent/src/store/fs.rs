@@ -65,12 +65,6 @@ pub enum Open {
 
 /// An open file. Positions and lengths are bytes.
 pub trait File: Send + Sync {
-    /// The size of the file.
-    ///
-    /// # Errors
-    /// As the system reports it.
-    fn len(&self) -> io::Result<u64>;
-
     /// Reads at `offset`; fewer bytes than asked for only at the end of the file.
     ///
     /// # Errors

@@ -213,10 +213,6 @@ struct MemoryFile {
 }
 
 impl File for MemoryFile {
-    fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.node).bytes.len() as u64)
-    }
-
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.memory.call(Op::Read)?;
         let content = lock(&self.node);

@@ -1,8 +1,8 @@
 //! Receives WAL in order and decides, file by file, what is written, flushed and renamed when.
 //!
 //! A state machine without a thread of its own: [`super::thread`] feeds it jobs and runs the flushes that it asks for.
-//! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes the previous
-//! segment's final name and the next one's `.partial` entry durable together; acknowledgements bring their own.
+//! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes its `.partial` entry
+//! and the previous segment's final name durable together; acknowledgements bring their own.
 
 use super::{
     Claim, FlushMode,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     verbose,
-    wal::{Lsn, SegmentName, TimelineId},
+    wal::{Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, mem, sync::Arc};
@@ -62,6 +62,8 @@ pub(super) struct Writer {
     /// Changes to the directory so far, and how many of them are durable.
     changes: u64,
     durable_changes: u64,
+    /// How a server of unknown major marks its pages: learned from the first segment, and then held.
+    learned_magic: Option<PageMagic>,
 }
 
 struct Stream {
@@ -77,9 +79,9 @@ struct Stream {
     waiting_bytes: u64,
     /// The segment that holds `written`, once its first byte has arrived.
     open: Option<Segment>,
-    /// Whether the entry of `open` is known to be durable at `durable_changes` or later.
+    /// The change that made the entry of `open`: durable once `durable_changes` has reached it.
     open_since: u64,
-    /// Written to their ends, oldest first; each is renamed once it is durable.
+    /// Written to their ends, oldest first, each with the change that made its entry; renamed once durable.
     full: VecDeque<(Segment, u64)>,
     in_flight: Option<InFlight>,
     /// Somebody asked for everything up to here to be durable.
@@ -94,7 +96,7 @@ struct InFlight {
 
 impl Writer {
     pub(super) fn new(mode: FlushMode, progress: watch::Sender<Progress>) -> Self {
-        Self { mode, progress, stream: None, changes: 0, durable_changes: 0 }
+        Self { mode, progress, stream: None, changes: 0, durable_changes: 0, learned_magic: None }
     }
 
     pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
@@ -102,7 +104,7 @@ impl Writer {
         self.changes += 1;
         self.stream = Some(Stream {
             id,
-            claim,
+            claim: Claim { magic: claim.magic.or(self.learned_magic), ..claim },
             timeline,
             written: start,
             flushed: start,
@@ -186,6 +188,11 @@ impl Writer {
         let Some(stream) = &mut self.stream else { return Ok(()) };
         let before = stream.written;
         while !stream.waiting.is_empty() && stream.full.len() < MAX_FULL {
+            // A later entry must not survive a crash that loses an earlier one: the next start would see no hole.
+            let entry_pending = stream.full.iter().any(|(_, entry)| *entry > self.durable_changes);
+            if stream.open.is_none() && entry_pending && self.mode != FlushMode::NoSync {
+                break;
+            }
             let size = stream.claim.identity.segment_size;
             let segment = match stream.open.take() {
                 Some(segment) => segment,
@@ -206,7 +213,8 @@ impl Writer {
             written?;
             stream.written = Lsn::new(stream.written.get() + len);
             if len == room {
-                stream.claim.magic = Some(segment.check_first_page(directory, &stream.claim)?);
+                let magic = Some(segment.check_first_page(directory, &stream.claim)?);
+                (stream.claim.magic, self.learned_magic) = (magic, magic);
                 let since = stream.open_since;
                 stream.full.extend(stream.open.take().map(|segment| (segment, since)));
             }
@@ -237,16 +245,18 @@ impl Writer {
         if stream.wanted.is_some_and(|wanted| wanted <= stream.written) {
             stream.wanted = None;
         }
-        if files.is_empty() && !(asked && dirty_directory) {
+        // A new segment's entry is made durable at once, while the segment fills.
+        let new_entry = stream.open.is_some() && stream.open_since > self.durable_changes;
+        let directory_is_due = dirty_directory && (asked || new_entry || since > self.durable_changes);
+        if files.is_empty() && !directory_is_due {
             if stream.finishing && stream.waiting.is_empty() {
                 self.close(directory);
             }
             return None;
         }
-        let directory = dirty_directory && (asked || since > self.durable_changes);
-        let changes = if directory { self.changes } else { self.durable_changes };
+        let changes = if directory_is_due { self.changes } else { self.durable_changes };
         stream.in_flight = Some(InFlight { upto, changes });
-        Some((stream.id, FlushTask { files, directory }))
+        Some((stream.id, FlushTask { files, directory: directory_is_due }))
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {

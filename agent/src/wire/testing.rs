@@ -1,5 +1,7 @@
 //! What this room's tests share: servers that say exactly what a test wants, and connection settings to reach them.
 
+pub(super) mod pki;
+
 use super::{Connection, connection::Socket};
 use crate::conninfo::{
     ChannelBinding, Conninfo, Endpoint, Host, LoadBalanceHosts, RequireAuth, RootCertificates, Secret, SslCertMode,
@@ -7,7 +9,7 @@ use crate::conninfo::{
 };
 use std::{future::Future, net::SocketAddr};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    io::{AsyncReadExt, DuplexStream, duplex},
     net::{TcpListener, TcpStream},
 };
 
@@ -81,19 +83,6 @@ where
     address
 }
 
-/// A server that answers the startup packet with `answer` and then waits for us to leave.
-pub(super) async fn answering(answer: Vec<u8>) -> SocketAddr {
-    listen(move |_, mut stream| {
-        let answer = answer.clone();
-        async move {
-            read_startup(&mut stream).await;
-            stream.write_all(&answer).await.unwrap();
-            let _ = stream.read_to_end(&mut Vec::new()).await;
-        }
-    })
-    .await
-}
-
 /// Reads a message without a type: the startup packet, an SSLRequest.
 pub(super) async fn read_startup(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<u8> {
     let length = stream.read_u32().await.unwrap();
@@ -146,4 +135,16 @@ pub(super) fn tls_settings(mode: SslMode) -> TlsSettings {
         max_version: None,
         sni: true,
     }
+}
+
+pub(super) fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = bytes.chunks(3).flat_map(|chunk| {
+        let bits = chunk.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        (0..4).map(move |i| match i <= chunk.len() {
+            true => ALPHABET[(bits >> (18 - 6 * i) & 63) as usize] as char,
+            false => '=',
+        })
+    });
+    digits.collect()
 }

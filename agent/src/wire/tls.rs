@@ -67,7 +67,7 @@ where
     stream.write_all(&request).await.map_err(ConnectFailure::Lost)?;
     let mut answer = [0];
     match stream.read(&mut answer).await.map_err(ConnectFailure::Lost)? {
-        0 => return Err(ConnectFailure::Closed),
+        0 => Err(ConnectFailure::Closed),
         _ => match answer {
             [b'S'] => Ok(true),
             [b'N'] => Ok(false),

@@ -30,7 +30,18 @@ pub(super) fn run(args: &[String]) -> Result<(), Failure> {
         agent::binary(agent::Profile::Dev)?;
         cargo.arg("--workspace");
     } else {
-        cargo.args(["--package", "wal-agent", "--package", "wal-replica-tests", "--lib", "--bins", "--test", "tidy"]);
+        cargo.args([
+            "--package",
+            "wal-agent",
+            "--package",
+            "wal-replica-tests",
+            "--lib",
+            "--bins",
+            "--test",
+            "tidy",
+            "--test",
+            "documents",
+        ]);
     }
     cargo.arg("--").args(filters).stdout(Stdio::piped());
 

@@ -1,3 +1,10 @@
 //! All scenarios in one program: real PostgreSQL, real receivers. One module per subject.
 
+#[macro_use]
+mod common;
+
 mod harness_itself;
+mod identity;
+mod pg_receivewal_test_plan;
+mod resume;
+mod slots;

@@ -1,3 +1,5 @@
+//! Tests of `scan`: data in, expectation out.
+
 use proptest::prelude::*;
 
 use super::*;

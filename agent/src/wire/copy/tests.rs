@@ -124,12 +124,11 @@ async fn a_status_leaves_while_reading_is_paused_and_while_data_waits() {
 
 #[tokio::test]
 async fn a_server_that_does_not_read_is_noticed_before_memory_fills() {
-    let (mut connection, mut server) = connected();
+    let (mut connection, _server) = connected();
     for _ in 0..40_000 {
         connection.send_copy_data(&[0; 34]);
     }
     assert!(matches!(connection.flush().await, Err(WireError::NotReading)));
-    server.read_u8().await.unwrap_err();
 }
 
 /// Polls `work` once: as `select!` does where another branch is ready.
@@ -177,6 +176,8 @@ proptest! {
                 if events.len() == payloads.len() && turn >= 50 && received.len() >= statuses.len() {
                     break;
                 }
+                // Without it tokio's budget for a task runs out, and nothing is ready any more.
+                tokio::task::yield_now().await;
                 assert!(turn < 100_000, "no end: {} of {} events", events.len(), payloads.len());
             }
             let expected: Vec<_> = payloads.iter().map(|payload| CopyEvent::Data(payload.clone().into())).collect();

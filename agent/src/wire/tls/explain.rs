@@ -77,8 +77,8 @@ impl Context {
                  put the server's certificate authority there"
             ),
             CertificateError::BadSignature => format!(
-                "certificate of server \"{host}\" has a signature that cannot be verified with {roots} \
-                 (keys must be RSA of 2048 to 8192 bits, ECDSA on P-256 or P-384, or Ed25519)"
+                "certificate of server \"{host}\" is not signed by a certificate in {roots}, although one there has \
+                 its issuer's name: put the present certificate authority there"
             ),
             CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => format!(

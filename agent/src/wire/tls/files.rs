@@ -106,9 +106,7 @@ fn private_key(path: &Path, certificate: &Path) -> Result<PrivateKeyDer<'static>
     if !metadata.is_file() {
         return Err(unusable(what, path, "it is not a regular file"));
     }
-    // Kubernetes mounts a secret with an fsGroup as root's, and readable for that group.
-    let forbidden = if metadata.uid() == 0 { 0o037 } else { 0o077 };
-    if metadata.mode() & forbidden != 0 {
+    if !is_private(metadata.uid(), metadata.mode()) {
         let reason = "it has group or world access; file must have permissions u=rw (0600) or less if owned by the \
                       current user, or permissions u=rw,g=r (0640) or less if owned by root";
         return Err(unusable(what, path, reason));
@@ -118,6 +116,13 @@ fn private_key(path: &Path, certificate: &Path) -> Result<PrivateKeyDer<'static>
         true => unusable(what, path, "it is encrypted, which is not supported here: store the key without passphrase"),
         false => unusable(what, path, format!("no PKCS#1, PKCS#8 or SEC1 key in PEM form ({error})")),
     })
+}
+
+/// Whether a key of this owner and mode is kept well enough.
+pub(super) fn is_private(owner: u32, mode: u32) -> bool {
+    // Kubernetes mounts a secret with an fsGroup as root's, and readable for that group.
+    let forbidden = if owner == 0 { 0o037 } else { 0o077 };
+    mode & forbidden == 0
 }
 
 fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
