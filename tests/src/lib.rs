@@ -7,6 +7,7 @@
 //! load       clients that note each acknowledged commit
 //! compare    receivers' directories with each other and with the server's pg_wal
 //! certs      a certificate authority and what it signs
+//! demo       the story of `cargo xtask demo`
 //! ```
 //!
 //! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
@@ -14,6 +15,7 @@
 pub mod agent;
 pub mod certs;
 pub mod compare;
+pub mod demo;
 pub mod load;
 pub mod postgres;
 pub mod receiver;

@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+mod demo;
 mod harness_itself;
 mod identity;
 mod pg_receivewal_test_plan;
