@@ -22,7 +22,7 @@ use crate::wait::DEADLINE;
 use crate::{compare, server};
 use agent::Agent;
 use anyhow::{Context, Result, anyhow, ensure};
-use report::{Received, count, latency, mebibytes};
+use report::{Received, count, latency, mebibytes, plural};
 use screen::{Screen, Step};
 use std::fmt::Write;
 use std::fs;
@@ -116,31 +116,31 @@ impl Stage {
         let server = self.server.insert(builder.start().await?);
         step.done(format_args!("in {}, port {}", server.socket_dir().display(), server.port()));
 
-        let mut step = screen.step("Take a base backup");
+        let mut step = screen.step("Take a backup");
         step.note("pg_basebackup");
         // Recovery gets no WAL but the agent's.
         let backup = server.base_backup(BackupWal::None)?;
-        step.done("without WAL: recovery has only what the agent receives from now on");
+        step.done("without WAL: recovery gets only what the agent received");
 
         let mut step = screen.step("Start wal-agent");
         step.note("waiting for it to be the synchronous standby");
         let agent = self.agent.insert(Agent::start(&program, server, self.dir.path(), "agent.log")?);
         agent.guard(make_synchronous(server)).await?;
-        step.done("the only synchronous standby: no commit returns before the agent has it on disk");
+        step.done("the only synchronous standby: commits wait for its fsync");
 
         let mut step = screen.step("Write");
         let load = Load::of(options.clients).payload(PAYLOAD).start(server).await?;
         let start = Instant::now();
         agent.guard(watch(&load, server, &agent::wal_dir(self.dir.path()), options.load, &mut step)).await?;
-        let (clients, seconds) = (options.clients, options.load.as_secs());
-        step.done(format_args!("{seconds} s, {clients} clients: {} commits so far", count(load.count())));
+        let (clients, seconds) = (plural(options.clients as usize, "client"), options.load.as_secs());
+        step.done(format_args!("{seconds} s, {clients}: {} commits acknowledged", count(load.count())));
 
         let step = screen.step("Kill the server");
         server.kill();
         let wrote = start.elapsed();
         let acknowledged = load.stop().await;
         agent.stop().await?;
-        step.done("SIGKILL to all of its processes, while the clients were writing");
+        step.done("SIGKILL to all its processes, in the middle of the load");
 
         let mut step = screen.step("Compare the WAL");
         step.note("the agent's files with the dead server's pg_wal");
@@ -149,14 +149,11 @@ impl Stage {
         let equal = compare::with_server(&wal_dir, &server.wal_dir(), server.segment_size())
             .context("Promise broken: what the agent has is the server's WAL, byte for byte")?;
         let bytes = mebibytes(equal.bytes);
-        step.done(format_args!("{bytes} received: each byte is the same in the dead server's pg_wal"));
+        step.done(format_args!("{bytes}, byte for byte the same in the server's pg_wal"));
 
         let step = screen.step("Destroy its data");
         server.destroy()?;
-        step.done(format_args!(
-            "{} is gone: what is left is the backup and the agent's files",
-            server.data_dir().display()
-        ));
+        step.done(format_args!("{} is gone", server.data_dir().display()));
 
         let mut step = screen.step("Recover");
         step.note("restoring the backup, replaying the agent's WAL");
@@ -171,10 +168,7 @@ impl Stage {
             count(lost.len()),
             &lost[..lost.len().min(5)]
         );
-        step.done(format_args!(
-            "from the backup and the agent's files, .partial included, in {:.1} s",
-            took.as_secs_f64()
-        ));
+        step.done(format_args!("backup restored, WAL replayed (.partial too) in {:.1} s", took.as_secs_f64()));
 
         if options.keep {
             let mut step = screen.step("Keep running");
@@ -201,14 +195,14 @@ impl Stage {
         let dir = self.dir.path();
         let (wal, home, dir) = (agent::wal_dir(dir).display().to_string(), home.display(), dir.display());
         Ok(format!(
-            "The recovered server and wal-agent keep running.\n\n  \
-               psql          {psql}\n  \
-               replication   {psql} -x -c 'TABLE pg_stat_replication'\n  \
-               the commits   {psql} -c 'SELECT count(*) FROM load'\n  \
+            "\nThe recovered server and wal-agent keep running.\n\n  \
+               look inside   {psql}\n                \
+               TABLE pg_stat_replication;\n                \
+               SELECT count(*) FROM load;\n  \
                agent's WAL   ls -la {wal}\n  \
                agent's log   tail -f {dir}/agent-kept.log\n  \
                stop both     kill -INT {postmaster}; kill {pid}\n  \
-               clean up      rm -r {dir} {home}\n"
+               then remove   rm -r {dir} {home}"
         ))
     }
 
@@ -285,10 +279,10 @@ async fn watch(load: &Load, server: &Server, wal_dir: &Path, length: Duration, s
         step.progress(
             done,
             format_args!(
-                "{rate:>5.0} commits/s   ack p50 {}   WAL {}   {} segments",
+                "{rate:.0} commits/s, ack {}, {}, {}",
                 load::percentile(&new, 50).map_or("-".into(), latency),
                 mebibytes(wal),
-                wal / segments,
+                plural((wal / segments) as usize, "segment"),
             ),
         );
         (seen, last) = (seen + new.len(), now);

@@ -67,17 +67,20 @@ impl Received {
 /// The table.
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut row = |name: &str, value: &str, note: &str| writeln!(f, "  {name:<24}{value:>12}   {note}");
+        let mut row = |name: &str, value: &str, note: &str| {
+            let gap = if note.is_empty() { "" } else { "   " };
+            writeln!(f, "  {name:<22}{value:>12}{gap}{note}")
+        };
         let (all, seconds) = (self.acknowledged.len(), self.wrote.as_secs_f64());
-        let under_way = match self.rows.saturating_sub(all - self.lost) {
+        let cut_off = match self.rows.saturating_sub(all - self.lost) {
             0 => String::new(),
-            more => format!("and {more} that the kill kept the clients from hearing of"),
+            more => format!("and {more} that the kill left unacknowledged"),
         };
         row("commits acknowledged", &count(all), "")?;
-        row("commits found", &count(all - self.lost), &under_way)?;
+        row("commits found", &count(all - self.lost), &cut_off)?;
         row("commits lost", &count(self.lost), "")?;
         let Received { segments, partials, bytes, .. } = self.received;
-        row("WAL received", &mebibytes(bytes), &format!("{segments} segments and {partials} .partial"))?;
+        row("WAL received", &mebibytes(bytes), &format!("{} and {partials} .partial", plural(segments, "segment")))?;
         row("equal to the server's", &mebibytes(self.compared), "")?;
         let at = |percent| percentile(&self.acknowledged, percent).map_or("-".into(), latency);
         row("commit latency", &at(50), &format!("p50;  p99 {},  max {}", at(99), at(100)))?;
@@ -97,6 +100,11 @@ pub(super) fn count(number: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `1 segment`, `2 segments`
+pub(super) fn plural(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Bytes in PostgreSQL's MB, which are of 2^20 bytes.
@@ -122,13 +130,13 @@ mod tests {
         let wrote = Duration::from_secs(20);
         let proof = Proof { acknowledged, lost: 3, rows: 2005, received, compared: 140_000_000, wrote };
         let expected = [
-            "  commits acknowledged           2,000   ",
-            "  commits found                  1,997   and 8 that the kill kept the clients from hearing of",
-            "  commits lost                       3   ",
-            "  WAL received                133.5 MB   8 segments and 1 .partial",
-            "  equal to the server's       133.5 MB   ",
-            "  commit latency             1000.0 ms   p50;  p99 1980.0 ms,  max 2000.0 ms",
-            "  throughput                     100/s   6.7 MB/s of WAL",
+            "  commits acknowledged         2,000",
+            "  commits found                1,997   and 8 that the kill left unacknowledged",
+            "  commits lost                     3",
+            "  WAL received              133.5 MB   8 segments and 1 .partial",
+            "  equal to the server's     133.5 MB",
+            "  commit latency           1000.0 ms   p50;  p99 1980.0 ms,  max 2000.0 ms",
+            "  throughput                   100/s   6.7 MB/s of WAL",
         ];
         assert_eq!(proof.to_string().lines().collect::<Vec<_>>(), expected);
     }

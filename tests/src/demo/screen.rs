@@ -62,7 +62,7 @@ impl Screen {
     }
 
     fn head(&self) -> String {
-        format!("{:>3}  {:<18}", self.number, self.title)
+        format!("{:>3}  {:<16}", self.number, self.title)
     }
 }
 
@@ -70,7 +70,6 @@ impl Step<'_> {
     /// Says what takes a while: only where something can move meanwhile.
     pub(super) fn note(&mut self, text: &'static str) {
         if let Some(bar) = self.bar() {
-            bar.set_style(style("{prefix} {spinner} {wide_msg}"));
             bar.set_message(text);
         }
     }
@@ -78,12 +77,12 @@ impl Step<'_> {
     /// Shows how far it is, from 0 to 1.
     pub(super) fn progress(&mut self, done: f64, figures: impl Display) {
         if let Some(bar) = self.bar() {
-            bar.set_style(style("{prefix} {bar:20} {wide_msg}"));
+            bar.set_style(style("{prefix} {bar:10} {wide_msg}"));
             bar.set_position((done * FULL as f64) as u64);
             bar.set_message(figures.to_string());
         } else if self.last_line.elapsed() >= LINE {
             self.last_line = Instant::now();
-            self.screen.say(format_args!("{:>24}{figures}", ""));
+            self.screen.say(format_args!("{:>22}{figures}", ""));
         }
     }
 
@@ -100,7 +99,7 @@ impl Step<'_> {
         self.screen.terminal.then(|| {
             self.bar.get_or_insert_with(|| {
                 let bar = ProgressBar::with_draw_target(Some(FULL), ProgressDrawTarget::stdout());
-                bar.set_prefix(self.screen.head());
+                let bar = bar.with_style(style("{prefix} {spinner} {wide_msg}")).with_prefix(self.screen.head());
                 bar.enable_steady_tick(FRAME);
                 bar
             }) as &ProgressBar

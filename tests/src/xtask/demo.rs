@@ -19,10 +19,11 @@ pub(super) fn run(args: &[String]) -> Result<(), Failure> {
 
 async fn play(options: &Options) -> Result<()> {
     let mut screen = if io::stdout().is_terminal() { Screen::terminal() } else { Screen::lines(io::stdout()) };
-    screen.say("\nA PostgreSQL server is going to be lost with all its data. wal-agent has to hold what is needed.\n");
+    screen
+        .say("\nA PostgreSQL server under load loses everything.\nwal-agent must not lose one acknowledged commit.\n");
     let ending = demo::run(options, &mut screen, interruption()?).await?;
     screen.say(format_args!("\n{}", ending.proof));
-    screen.say("Nothing was lost: each commit that a client was told of is in the recovered server.");
+    screen.say("Nothing was lost: the recovered server has every commit that was acknowledged.");
     if let Some(kept) = ending.kept {
         screen.say(kept);
     }
