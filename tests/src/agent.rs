@@ -36,6 +36,14 @@ fn build(profile: Profile) -> Result<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "wal-agent"]);
     cargo.arg("--target-dir").arg(target);
+    // What cargo tells the program that it runs, this one: build scripts that look at it would run, and everything after
+    // them be compiled, again and again.
+    for (name, _) in std::env::vars_os() {
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+        if prefixes.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
     let place = match profile {
         Profile::Dev => "debug",
         Profile::Release => {

@@ -188,7 +188,10 @@ impl Report {
 const CHUNK: usize = 1 << 20;
 
 /// The end of what was received into a file: behind it are zeros only.
-fn received(path: &Path) -> Result<u64> {
+///
+/// # Errors
+/// It cannot be read.
+pub fn received(path: &Path) -> Result<u64> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let zeros = vec![0; CHUNK];
     let (mut chunk, mut position, mut end) = (vec![0; CHUNK], 0, 0);

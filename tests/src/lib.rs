@@ -11,6 +11,7 @@
 //! tap        a relay that notes each status a receiver sends
 //! slow_disk  a directory whose flushes take as long as a scenario says
 //! embedded   the agent as a library, on such a directory
+//! demo       the story of `cargo xtask demo`
 //! ```
 //!
 //! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
@@ -19,6 +20,7 @@ pub mod agent;
 pub mod certs;
 pub mod compare;
 pub mod embedded;
+pub mod demo;
 pub mod load;
 pub mod postgres;
 pub mod receiver;

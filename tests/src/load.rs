@@ -54,6 +54,17 @@ impl Load {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The acknowledged commits from the `first` on, which is counted from 0.
+    pub fn acknowledged_from(&self, first: usize) -> Vec<Commit> {
+        let acknowledged = self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner);
+        acknowledged.get(first..).unwrap_or_default().to_vec()
+    }
+
+    /// How many commits have been acknowledged so far.
+    pub fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// Waits until `commits` more have been acknowledged than now.
     ///
     /// # Errors

@@ -79,6 +79,14 @@ pub(crate) fn kill_family(root: Pid) {
     }
 }
 
+/// Sends SIGKILL to all descendants of this process.
+pub fn kill_children() {
+    let own = rustix::process::getpid();
+    for child in processes().iter().filter(|process| process.parent == own) {
+        kill_family(child.pid);
+    }
+}
+
 /// The process of `child`, which has not been waited for.
 pub(crate) fn pid_of(child: &Child) -> Pid {
     Pid::from_child(child)

@@ -1,5 +1,6 @@
 //! The commands: which there are, their arguments, and how they end.
 
+mod demo;
 mod test;
 
 use anyhow::Result;
@@ -8,6 +9,13 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
+
+  demo                     the whole story in about a minute: a server under load is lost with all its data, and comes
+                           back from a base backup and the WAL that wal-agent received, with every acknowledged commit
+       --seconds N         how long clients write (20)
+       --clients N         how many there are (8)
+       --postgres MAJOR    a fetched PostgreSQL, 13 to 18, instead of the one on this machine
+       --keep              leave the recovered server and wal-agent running, and say how to look at them
 
   test [FILTER…]           run all tests, or those whose names contain a FILTER: unit, property, scenario and
                            documentation tests; PostgreSQL 13 to 18 is fetched first where it is missing
@@ -47,6 +55,7 @@ pub(crate) fn main(args: Vec<String>) -> ExitCode {
 fn run(args: &[String]) -> Result<(), Failure> {
     let (command, args) = args.split_first().map_or((None, args), |(command, args)| (Some(command.as_str()), args));
     match command {
+        Some("demo") => demo::run(args),
         Some("test") => test::run(args),
         Some("fetch") => {
             no_more(args)?;
