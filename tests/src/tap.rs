@@ -123,11 +123,7 @@ async fn pass(client: TcpStream, port: u16, notes: Notes) -> io::Result<()> {
     asked.and(answered.map(drop))
 }
 
-async fn listen(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWriteExt + Unpin,
-    notes: Notes,
-) -> io::Result<()> {
+async fn listen(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWriteExt + Unpin, notes: Notes) -> io::Result<()> {
     // The startup packet alone has no type.
     let mut message = vec![0; 4];
     let mut header = 0;

@@ -3,9 +3,12 @@
 #[macro_use]
 mod common;
 
+mod acknowledgements;
 mod harness_itself;
 mod identity;
 mod oracle;
 mod pg_receivewal_test_plan;
 mod resume;
 mod slots;
+mod stopping;
+mod synchronous;

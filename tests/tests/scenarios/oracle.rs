@@ -19,7 +19,6 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 use tempfile::TempDir;
 use wal_agent::wal::{Lsn, SegmentFile};
 
@@ -198,7 +197,8 @@ async fn a_slots_position_is_kept_without_synchronous(major: u32) -> Result<()> 
 
     noted.retain(|(_, behind)| *behind <= safe);
     let recovered = Server::recover_from(backup, dir.path()).await?;
-    let found: BTreeSet<String> = recovered.rows("SELECT id FROM noted").await?.into_iter().flatten().flatten().collect();
+    let found: BTreeSet<String> =
+        recovered.rows("SELECT id FROM noted").await?.into_iter().flatten().flatten().collect();
     let lost: Vec<_> = noted.iter().filter(|(id, _)| !found.contains(&id.to_string())).collect();
     ensure!(lost.is_empty(), "behind {safe} are missing: {lost:?}");
     Ok(())
