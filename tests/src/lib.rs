@@ -7,6 +7,7 @@
 //! load       clients that note each acknowledged commit
 //! compare    receivers' directories with each other and with the server's pg_wal
 //! certs      a certificate authority and what it signs
+//! scripted   a server that says what no server says
 //! tap        a relay that notes each status a receiver sends
 //! slow_disk  a directory whose flushes take as long as a scenario says
 //! embedded   the agent as a library, on such a directory
@@ -21,6 +22,7 @@ pub mod embedded;
 pub mod load;
 pub mod postgres;
 pub mod receiver;
+pub mod scripted;
 pub mod server;
 pub mod slow_disk;
 pub mod tap;

@@ -1,6 +1,7 @@
 //! `wal-agent` or `pg_receivewal` as a process: started with arguments, observed through its stderr, its exit code and
 //! the server's pg_stat_replication.
 
+use crate::account::{self, Account};
 use crate::agent::{self, Profile};
 use crate::postgres::Tools;
 use crate::process;
@@ -9,6 +10,8 @@ use crate::wait::{self, DEADLINE, Poll};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -154,6 +157,18 @@ impl Launch {
         self
     }
 
+    /// Runs it as the account that servers run as, for which root's privileges do not count. The program must lie where
+    /// that account can reach it.
+    ///
+    /// # Errors
+    /// We are root and there is no such account.
+    pub fn unprivileged(mut self) -> Result<Self> {
+        if let Some(Account { uid, gid }) = account::for_servers()? {
+            self.command.uid(uid).gid(gid);
+        }
+        Ok(self)
+    }
+
     /// The bare command, for whoever wants to run it in another way.
     pub fn into_command(mut self) -> std::process::Command {
         if let Some(name) = &self.name {
@@ -202,6 +217,13 @@ impl Receiver {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
         kill_process(pid.context("it has ended")?, signal).context("cannot signal it")
+    }
+
+    /// The most memory that it has had so far, in bytes (Linux); `None` once it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     /// Whether it still runs.

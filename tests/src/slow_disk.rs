@@ -106,6 +106,10 @@ impl FileSystem for SlowDisk {
         self.disk.remove(name)
     }
 
+    fn check_writable(&self) -> io::Result<()> {
+        self.disk.check_writable()
+    }
+
     fn make_directory(&self, name: &str, mode: u32) -> io::Result<()> {
         self.disk.make_directory(name, mode)
     }

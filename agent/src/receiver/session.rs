@@ -11,10 +11,11 @@ use crate::{
     replication::{self, NextTimeline, ReplicationError, Slot, Started, Support, System},
     store::{Claim, FlushMode, Identity, Inventory},
     verbose,
-    wal::{PageMagic, TimelineHistory, TimelineId},
+    wal::{HistoryFile, PageMagic, TimelineHistory, TimelineId},
     wire::{Connection, Purpose},
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// SQLSTATE of a slot that is not there.
 const UNDEFINED_OBJECT: &str = "42704";
@@ -45,12 +46,15 @@ impl Receiver {
         let mut position = start;
         let mut acks = Acks::new(self.policy(sender_timeout), position.lsn);
         loop {
-            unless_stopped(stop, self.keep_history(&mut connection, position.timeline, &claim)).await?;
+            let history = unless_stopped(stop, self.history(&mut connection, position.timeline)).await?;
             verbose!("starting log streaming at {} (timeline {})", position.lsn, position.timeline);
             let started = self.start_streaming(&mut connection, &system, position);
-            let next = match unless_stopped(stop, started).await? {
+            let started = unless_stopped(stop, started).await?;
+            unless_stopped(stop, self.occupy(&claim, history)).await?;
+            let next = match started {
                 Started::Ended(next) => next,
                 Started::Streaming => {
+                    self.memory.streaming_since = Some(Instant::now());
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {
@@ -75,7 +79,7 @@ impl Receiver {
         }
     }
 
-    /// Everything before the first byte: nothing is written unless the directory is found to be this cluster's.
+    /// Everything before START_REPLICATION. Nothing is written yet: where the server refuses, the directory is left alone.
     async fn prepare(&mut self) -> Result<Prepared, Trouble> {
         let mut connection = Connection::connect(&self.settings.conninfo, Purpose::Replication).await?;
         let system = replication::identify_system(&mut connection).await?;
@@ -91,7 +95,7 @@ impl Receiver {
             mode,
             magic: PageMagic::of_major(system.version.major()),
         };
-        let held = self.store.claim(claim).await?;
+        let held = self.store.inspect(claim).await?;
         self.memory.claimed = true;
         self.report_wrong_sizes(&held);
 
@@ -140,24 +144,28 @@ impl Receiver {
         Ok(history)
     }
 
-    /// Keeps the history of a timeline that is about to be streamed. One that the server does not have is done without.
-    async fn keep_history(
-        &self,
-        connection: &mut Connection,
-        timeline: TimelineId,
-        claim: &Claim,
-    ) -> Result<(), Trouble> {
+    /// The history of a timeline that is about to be streamed. One that the server does not have is done without.
+    async fn history(&self, connection: &mut Connection, timeline: TimelineId) -> Result<Option<HistoryFile>, Trouble> {
         if timeline == TimelineId::FIRST {
-            return Ok(());
+            return Ok(None);
         }
         match replication::timeline_history(connection, timeline).await {
-            Ok(file) => Ok(self.store.history(file, true, claim.mode).await?),
+            Ok(file) => Ok(Some(file)),
             Err(error) if error.server().is_some() => {
                 tracing::warn!("history of timeline {timeline} cannot be had: {error}");
-                Ok(())
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Takes the directory, now that the server streams, and keeps the timeline's history.
+    async fn occupy(&self, claim: &Claim, history: Option<HistoryFile>) -> Result<(), Trouble> {
+        self.store.claim(*claim).await?;
+        if let Some(file) = history {
+            self.store.history(file, true, claim.mode).await?;
+        }
+        Ok(())
     }
 
     /// The state of our slot, which is created if it is missing and that is wanted. `None`: no slot, or no way to tell.

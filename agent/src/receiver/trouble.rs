@@ -43,12 +43,15 @@ pub enum Trouble {
     #[error("replication stream was terminated before stop point")]
     ServerEnded,
     /// There is no such slot, and it is not to be created.
-    #[error("replication slot \"{0}\" does not exist")]
+    #[error(
+        "replication slot \"{0}\" does not exist; create it with --create-slot, or correct its name (wal-agent creates it \
+             by itself unless --no-create-slot is given)"
+    )]
     SlotMissing(String),
     /// The server is on an older timeline than the directory.
     #[error(
         "starting timeline {held} is not present in the server, which is on timeline {server}; \
-             it is not followed backwards"
+             it is not followed backwards: connect to the present primary, or give this server an empty directory"
     )]
     ServerIsBehind {
         /// The highest timeline in the directory.

@@ -52,20 +52,28 @@ impl Directory {
         }
     }
 
-    /// Makes sure that this directory is ours and `claim`'s cluster's, and says what is in it.
-    pub(super) fn claim(&mut self, claim: &Claim) -> Result<Inventory, StoreError> {
-        let recorded = self.recorded_identity()?;
-        match recorded {
+    /// Whether this directory may hold the WAL of `claim`'s cluster, and what is in it. Nothing is changed: the server may
+    /// still refuse to stream.
+    pub(super) fn inspect(&mut self, claim: &Claim) -> Result<Inventory, StoreError> {
+        self.lock_if_used()?;
+        match self.recorded_identity()? {
             Some(found) => self.check_identity(found, claim.identity)?,
             None => self.check_segments(claim)?,
         }
+        self.fs.check_writable().map_err(|error| self.io("write to directory", "", error))?;
+        Inventory::take(self.fs.as_ref(), claim.identity.segment_size, |doing, name, error| self.io(doing, name, error))
+    }
+
+    /// Makes this directory, which was inspected, ours and `claim`'s cluster's.
+    pub(super) fn claim(&mut self, claim: &Claim) -> Result<(), StoreError> {
         self.fs.make_directory(STATE, 0o700).map_err(|error| self.io("create directory", STATE, error))?;
         self.lock()?;
-        if recorded.is_none() {
-            self.write_durably(IDENTITY, STATE, claim.identity.to_string().as_bytes(), 0o600)?;
-            self.fs.sync_directory(".").map_err(|error| self.io("fsync directory", "", error))?;
+        // Before the lock was ours, somebody else may have recorded another cluster.
+        if let Some(found) = self.recorded_identity()? {
+            return self.check_identity(found, claim.identity);
         }
-        Inventory::take(self.fs.as_ref(), claim.identity.segment_size, |doing, name, error| self.io(doing, name, error))
+        self.write_durably(IDENTITY, STATE, claim.identity.to_string().as_bytes(), 0o600)?;
+        self.fs.sync_directory(".").map_err(|error| self.io("fsync directory", "", error))
     }
 
     /// Compares a history with the one that is kept, if there is one; otherwise keeps it if `keep`.

@@ -2,7 +2,7 @@
 
 use super::fs::{File, FileSystem, Open};
 use rustix::{
-    fs::{FallocateFlags, FlockOperation, fallocate, flock},
+    fs::{Access, AtFlags, CWD, FallocateFlags, FlockOperation, accessat, fallocate, flock},
     io::Errno,
 };
 use std::{
@@ -37,6 +37,10 @@ impl FileSystem for Disk {
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        Ok(accessat(CWD, &self.root, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {

@@ -15,6 +15,12 @@ pub trait FileSystem: Send + Sync {
     /// As the system reports it.
     fn list(&self) -> io::Result<Vec<String>>;
 
+    /// Whether files may be made in the directory, as far as permissions say; none is made.
+    ///
+    /// # Errors
+    /// As the system reports it.
+    fn check_writable(&self) -> io::Result<()>;
+
     /// The size of a regular file in bytes; `None` if nothing is there, or something else than a file.
     ///
     /// # Errors

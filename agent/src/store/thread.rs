@@ -32,7 +32,8 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Job {
     LockIfUsed { reply: Reply<()> },
-    Claim { claim: Claim, reply: Reply<Inventory> },
+    Inspect { claim: Claim, reply: Reply<Inventory> },
+    Claim { claim: Claim, reply: Reply<()> },
     History { history: HistoryFile, keep: bool, mode: u32, reply: Reply<()> },
     Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn },
     Append { at: Lsn, data: Bytes },
@@ -83,12 +84,19 @@ impl Store {
         self.ask(|reply| Job::LockIfUsed { reply }).await
     }
 
-    /// Makes sure that the directory belongs to this agent and to the server's cluster, and says what is in it.
+    /// Whether the directory may be used for the server's cluster, and what is in it. Nothing in it is changed.
     ///
     /// # Errors
-    /// [`StoreError::InUse`], [`StoreError::ForeignCluster`], [`StoreError::ForeignSegmentSize`] and others; the directory
-    /// is then as it was.
-    pub async fn claim(&self, claim: Claim) -> Result<Inventory, StoreError> {
+    /// [`StoreError::InUse`], [`StoreError::ForeignCluster`], [`StoreError::ForeignSegmentSize`] and others.
+    pub async fn inspect(&self, claim: Claim) -> Result<Inventory, StoreError> {
+        self.ask(|reply| Job::Inspect { claim, reply }).await
+    }
+
+    /// Makes the directory this agent's and the server's cluster's, if it is not yet.
+    ///
+    /// # Errors
+    /// As [`Store::inspect`]: another agent may have come first.
+    pub async fn claim(&self, claim: Claim) -> Result<(), StoreError> {
         self.ask(|reply| Job::Claim { claim, reply }).await
     }
 
@@ -175,6 +183,7 @@ impl Owner {
         // An asker that no longer waits has gone on to something else.
         match job {
             Job::LockIfUsed { reply } => drop(reply.send(directory.lock_if_used())),
+            Job::Inspect { claim, reply } => drop(reply.send(directory.inspect(&claim))),
             Job::Claim { claim, reply } => drop(reply.send(directory.claim(&claim))),
             Job::History { history, keep, mode, reply } => drop(reply.send(directory.history(&history, keep, mode))),
             Job::Begin { stream, claim, timeline, start } => writer.begin(stream, claim, timeline, start),

@@ -5,6 +5,7 @@ mod common;
 
 mod acknowledgements;
 mod harness_itself;
+mod hostile_server;
 mod identity;
 mod oracle;
 mod pg_receivewal_test_plan;

@@ -30,12 +30,18 @@ fn segment(system: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
+/// What the receiver does with a directory before it writes to it.
+fn take(directory: &mut Directory, claim: &Claim) -> Result<Inventory, StoreError> {
+    let inventory = directory.inspect(claim)?;
+    directory.claim(claim).map(|()| inventory)
+}
+
 const THIRD: &str = "000000010000000000000003";
 
 #[test]
 fn an_empty_directory_becomes_the_clusters() {
     let memory = Memory::default();
-    let inventory = directory(&memory).claim(&claim(7, 1)).expect("nobody else's");
+    let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("nobody else's");
     assert_eq!(inventory, Inventory::default());
     memory.crash(|| false);
     assert_eq!(memory.names(), [IDENTITY, LOCK]);
@@ -49,7 +55,7 @@ fn what_pg_receivewal_left_is_adopted_and_the_rest_ignored() {
     memory.put("000000010000000000000002", vec![1; 10]);
     memory.put("00000002.history", b"1\t0/400000\tx\n".to_vec());
     memory.put("lost+found", vec![]);
-    let inventory = directory(&memory).claim(&claim(7, 1)).expect("this cluster's");
+    let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("this cluster's");
     let held: Vec<_> = inventory.segments.iter().map(|(name, held)| (name.segment, *held)).collect();
     assert_eq!(held, [(SegmentNo::new(3), Held::Complete), (SegmentNo::new(4), Held::Partial)]);
     assert_eq!(inventory.wrong_size.len(), 1);
@@ -61,14 +67,14 @@ fn another_clusters_directory_is_refused_and_left_as_it_was() {
     let check = |with: Claim, refusal: &str| {
         let memory = Memory::default();
         memory.put(THIRD, segment(7, 3));
-        let error = directory(&memory).claim(&with).expect_err("another cluster's");
+        let error = take(&mut directory(&memory), &with).expect_err("another cluster's");
         assert!(error.to_string().contains(refusal), "{error}");
         assert_eq!(memory.names(), [THIRD]);
 
         let memory = Memory::default();
-        directory(&memory).claim(&claim(7, 1)).expect("empty");
+        take(&mut directory(&memory), &claim(7, 1)).expect("empty");
         let before = memory.content(IDENTITY);
-        let error = directory(&memory).claim(&with).expect_err("another cluster's");
+        let error = take(&mut directory(&memory), &with).expect_err("another cluster's");
         assert!(error.to_string().contains(refusal), "{error}");
         assert_eq!(memory.content(IDENTITY), before);
     };
@@ -80,7 +86,7 @@ fn another_clusters_directory_is_refused_and_left_as_it_was() {
 fn a_segment_under_another_segments_name_is_not_adopted() {
     let memory = Memory::default();
     memory.put(THIRD, segment(7, 4));
-    let error = directory(&memory).claim(&claim(7, 1)).expect_err("misplaced");
+    let error = take(&mut directory(&memory), &claim(7, 1)).expect_err("misplaced");
     assert!(error.to_string().contains("address is 0/400000, not 0/300000"), "{error}");
 }
 
@@ -90,8 +96,8 @@ fn a_second_agent_is_refused_until_the_first_has_gone() {
     let mut first = directory(&memory);
     first.lock_if_used().expect("nothing to lock");
     assert!(memory.names().is_empty(), "looking changes nothing");
-    first.claim(&claim(7, 1)).expect("free");
-    first.claim(&claim(7, 1)).expect("still ours on the next connection");
+    take(&mut first, &claim(7, 1)).expect("free");
+    take(&mut first, &claim(7, 1)).expect("still ours on the next connection");
     let refusal = directory(&memory).lock_if_used().expect_err("in use").to_string();
     assert!(refusal.contains(&format!("(process {})", std::process::id())), "{refusal}");
 }
@@ -120,10 +126,10 @@ fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
         let memory = Memory::default();
         memory.put(THIRD, segment(7, 3));
         memory.fail(op, io::ErrorKind::StorageFull);
-        let first = directory(&memory).claim(&claim(7, 1));
+        let first = take(&mut directory(&memory), &claim(7, 1));
         assert!(first.is_err() || memory.take_fault(), "{op:?} was noticed");
         memory.crash(|| true);
-        let inventory = directory(&memory).claim(&claim(7, 1)).expect("the fault is over");
+        let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("the fault is over");
         assert_eq!(inventory.segments.len(), 1, "{op:?}");
     }
 }
@@ -132,6 +138,6 @@ fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
 fn an_unreadable_record_is_reported_with_the_way_out() {
     let memory = Memory::default();
     memory.put(IDENTITY, b"wal-agent identity 1\nsystem-id".to_vec());
-    let error = directory(&memory).claim(&claim(7, 1)).expect_err("torn").to_string();
+    let error = take(&mut directory(&memory), &claim(7, 1)).expect_err("torn").to_string();
     assert!(error.contains("it has no \"system-identifier\"") && error.contains("move it away"), "{error}");
 }

@@ -46,7 +46,7 @@ pub enum ConnectFailure {
     #[error("connection to the server was lost: {0}")]
     Lost(io::Error),
     /// Something listens there that does not speak PostgreSQL's protocol.
-    #[error("what answers there is not a PostgreSQL server: {0}")]
+    #[error("what answers there is not a PostgreSQL server ({0}): check host and port")]
     NotPostgres(String),
     /// No acceptable encryption.
     #[error(transparent)]
@@ -69,7 +69,7 @@ pub enum ConnectFailure {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum TlsError {
     /// The server has no TLS, and the settings want it.
-    #[error("server does not support SSL, but SSL was required")]
+    #[error("server does not support SSL, but SSL was required: turn it on there, or lower sslmode")]
     NotOffered,
     /// An error where the server should have said whether it has TLS. It is unauthenticated, so it is not shown.
     #[error("server sent an error response during SSL exchange")]
@@ -98,7 +98,7 @@ pub enum TlsError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AuthError {
     /// The server wants a password, and there is none.
-    #[error("server asked for a password and none was supplied")]
+    #[error("server asked for a password and none was supplied: put it into a password file, or set PGPASSWORD")]
     PasswordNeeded,
     /// An exchange that is not implemented here.
     #[error("server requested {0}, which is not supported here")]
