@@ -19,19 +19,25 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Streams from `conninfo` into `fs`, which stands for `directory`.
+    /// Streams from `conninfo`, through `slot` if there is one, into `fs`, which stands for `directory`.
     ///
     /// # Errors
     /// The connection string is refused, or the system has no thread left.
-    pub fn start(conninfo: &str, fs: Arc<dyn FileSystem>, directory: &Path, flush: FlushMode) -> Result<Self> {
+    pub fn start(
+        conninfo: &str,
+        slot: Option<&str>,
+        fs: Arc<dyn FileSystem>,
+        directory: &Path,
+        flush: FlushMode,
+    ) -> Result<Self> {
         // No variable of the caller's, and no password file.
         let environment = Environment::new(Vec::<(String, String)>::new());
         let (conninfo, warnings) = Conninfo::resolve(Some(conninfo), &Overrides::default(), &environment)?;
         ensure!(warnings.is_empty(), "{warnings:?}");
         let settings = Settings {
             conninfo,
-            slot: None,
-            create_missing_slot: false,
+            slot: slot.map(str::to_owned),
+            create_missing_slot: true,
             end_position: None,
             no_loop: false,
             status_interval: Some(Duration::from_secs(10)),

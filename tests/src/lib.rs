@@ -19,8 +19,8 @@
 pub mod agent;
 pub mod certs;
 pub mod compare;
-pub mod embedded;
 pub mod demo;
+pub mod embedded;
 pub mod load;
 pub mod postgres;
 pub mod receiver;

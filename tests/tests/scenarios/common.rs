@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use harness::compare::{self, Equal};
 use harness::receiver::{Launch, Receiver};
 use harness::server::Server;
+use harness::wait::{self, DEADLINE, Poll};
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
@@ -124,4 +125,23 @@ pub(crate) fn whichever_is_primary(one: &Server, other: &Server) -> String {
 /// Waits until `standby` has replayed everything before `lsn`.
 pub(crate) async fn wait_replayed(standby: &Server, lsn: Lsn) -> Result<()> {
     standby.wait_for(&format!("pg_last_wal_replay_lsn() >= '{lsn}'")).await
+}
+
+/// The end of the segment whose WAL ends at `lsn`: what follows a switch.
+pub(crate) fn segment_end(lsn: Lsn, size: SegmentSize) -> Lsn {
+    if size.offset_of(lsn) == 0 { lsn } else { size.end_of(size.segment_of(lsn)) }
+}
+
+/// Writes WAL that contains `marker`, waits until it is in the directory's `.partial`, and returns its end. Nothing but a
+/// status says otherwise how far a receiver is.
+pub(crate) async fn wait_in_partial(server: &Server, dir: &Path, marker: &str) -> Result<Lsn> {
+    server.sql(&format!("SELECT pg_logical_emit_message(true, 'marker', '{marker}')")).await?;
+    let end = server.flush_lsn().await?;
+    wait::until(format!("{marker:?} to be received"), DEADLINE, async || {
+        let content = fs::read(dir.join(only_partial(dir)?))?;
+        let found = content.windows(marker.len()).any(|window| window == marker.as_bytes());
+        Ok(if found { Poll::Ready(()) } else { Poll::Pending("it is not".into()) })
+    })
+    .await?;
+    Ok(end)
 }

@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+mod acknowledgements;
 mod demo;
 mod harness_itself;
 mod hostile_server;
@@ -11,3 +12,5 @@ mod oracle;
 mod pg_receivewal_test_plan;
 mod resume;
 mod slots;
+mod stopping;
+mod synchronous;

@@ -19,7 +19,6 @@ use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 use tempfile::TempDir;
 use wal_agent::wal::{Lsn, SegmentFile};
 
