@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use wal_agent::wal::Lsn;
 
 /// Far more than a client should ever hold.
-const FLOOD: usize = 150 << 20;
+const FLOOD: usize = 80 << 20;
 
 /// What a server answers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum Then {
     Close,
     /// The server does nothing more.
     Hang,
-    /// The server sends this again and again, 150 MB of it unless the client leaves. Then it hangs up.
+    /// The server sends this again and again, 80 MB of it unless the client leaves. Then it hangs up.
     Repeat(Vec<u8>),
 }
 

@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+mod bad_input;
 mod harness_itself;
 mod hostile_server;
 mod identity;
