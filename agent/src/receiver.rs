@@ -24,7 +24,7 @@ pub use trouble::Trouble;
 use crate::{
     conninfo::{Conninfo, ConninfoError},
     exit::Exit,
-    store::{FlushMode, State, Store, StoreError},
+    store::{FlushMode, Progress, State, Store, StoreError},
     wal::Lsn,
 };
 use backoff::Backoff;
@@ -39,8 +39,6 @@ const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often its lock is tried meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
-/// A stream that lasts so long is worth its connection, even where the server has nothing to say.
-const STEADY: Duration = Duration::from_secs(10);
 
 /// What to stream, and how.
 #[derive(Clone, Debug)]
@@ -77,13 +75,7 @@ type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-<<<<<<< HEAD
-    /// Since when this connection streams.
-    streaming_since: Option<Instant>,
-    /// The byte behind the last one that any connection brought.
-=======
     /// The highest position that any connection has brought to the disk.
->>>>>>> main
     furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
@@ -139,11 +131,7 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-<<<<<<< HEAD
-            if self.has_progressed() {
-=======
             if self.has_progressed(began) {
->>>>>>> main
                 backoff.reset();
                 self.memory.reported = None;
             }
@@ -156,16 +144,6 @@ impl Receiver {
             self.renew_conninfo();
         }
         Ok(())
-    }
-
-    /// Whether the connection that ended was worth its while. A server that breaks each stream at once would otherwise be
-    /// connected to without a pause, and reported each time.
-    fn has_progressed(&mut self) -> bool {
-        let lasted = self.memory.streaming_since.take().is_some_and(|since| since.elapsed() >= STEADY);
-        let written = self.store.progress().borrow().written;
-        let further = written > self.memory.furthest;
-        self.memory.furthest = self.memory.furthest.max(written);
-        lasted || further
     }
 
     /// Waits for a predecessor to leave the directory, if there is one.
@@ -190,14 +168,16 @@ impl Receiver {
 
     /// What was received is made durable whatever ended the stream, and no connection is opened before that.
     async fn close_files(&self, stop: &mut Stop) -> Result<(), Trouble> {
-        let mut progress = self.store.progress();
+        let (mut progress, stream) = (self.store.progress(), self.store.stream());
         self.store.finish();
         let closed = async {
             loop {
-                match &progress.borrow_and_update().state {
-                    State::Open => {}
-                    State::Closed => return Ok(()),
-                    State::Failed(error) => return Err(Trouble::Store(error.clone())),
+                match &*progress.borrow_and_update() {
+                    // The store has yet to come to this stream: what it says is about an earlier one.
+                    before if before.stream != stream => {}
+                    Progress { state: State::Open, .. } => {}
+                    Progress { state: State::Closed, .. } => return Ok(()),
+                    Progress { state: State::Failed(error), .. } => return Err(Trouble::Store(error.clone())),
                 }
                 progress.changed().await.map_err(|_| Trouble::from(StoreError::Gone))?;
             }
