@@ -373,7 +373,7 @@ async fn the_agent_survives_a_series_of_hostile_answers() -> Result<()> {
     let count = states.len();
     let real = format!("127.0.0.1:{}", server.port()).parse()?;
     let hostile = Scripted::start(move |connection| match states.get(connection / 2) {
-        Some(script) => Behaviour::Scripted(script.clone()),
+        Some(script) => Behaviour::Scripted(Box::new(script.clone())),
         None => Behaviour::Forward(real),
     });
     let hostile = hostile.await?;
