@@ -31,14 +31,14 @@ use backoff::Backoff;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// A connection that lived this long was a good one, whatever it brought.
-const STABLE: Duration = Duration::from_secs(10);
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
 const STOP_PATIENCE: Duration = Duration::from_millis(4500);
 /// How long a predecessor that is leaving may keep the directory.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often its lock is tried meanwhile.
 const LOCK_INTERVAL: Duration = Duration::from_millis(100);
+/// A stream that lasts so long is worth its connection, even where the server has nothing to say.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// What to stream, and how.
 #[derive(Clone, Debug)]
@@ -75,7 +75,9 @@ type Renew = Box<dyn Fn() -> Result<Conninfo, ConninfoError> + Send>;
 struct Memory {
     /// The directory has been found to be this cluster's at least once.
     claimed: bool,
-    /// The highest position that any connection has brought to the disk.
+    /// Since when this connection streams.
+    streaming_since: Option<Instant>,
+    /// The byte behind the last one that any connection brought.
     furthest: Lsn,
     /// The message that was logged last: a state is reported once, not at every attempt.
     reported: Option<String>,
@@ -110,7 +112,6 @@ impl Receiver {
         let mut backoff = Backoff::default();
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
-            let began = Instant::now();
             let outcome = self.session(&mut stop).await;
             let closed = self.close_files(&mut stop).await;
             let trouble = match (outcome, closed) {
@@ -131,7 +132,7 @@ impl Receiver {
                 }
                 return Err(exit);
             }
-            if self.has_progressed(began) {
+            if self.has_progressed() {
                 backoff.reset();
                 self.memory.reported = None;
             }
@@ -144,6 +145,16 @@ impl Receiver {
             self.renew_conninfo();
         }
         Ok(())
+    }
+
+    /// Whether the connection that ended was worth its while. A server that breaks each stream at once would otherwise be
+    /// connected to without a pause, and reported each time.
+    fn has_progressed(&mut self) -> bool {
+        let lasted = self.memory.streaming_since.take().is_some_and(|since| since.elapsed() >= STEADY);
+        let written = self.store.progress().borrow().written;
+        let further = written > self.memory.furthest;
+        self.memory.furthest = self.memory.furthest.max(written);
+        lasted || further
     }
 
     /// Waits for a predecessor to leave the directory, if there is one.
@@ -186,15 +197,6 @@ impl Receiver {
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
         }
-    }
-
-    /// Whether the connection that began then was worth having. One that only repeated what was there was not: a server
-    /// that refuses after each start would be asked without a pause.
-    fn has_progressed(&mut self, began: Instant) -> bool {
-        let written = self.store.progress().borrow().written;
-        let further = written > self.memory.furthest;
-        self.memory.furthest = self.memory.furthest.max(written);
-        further || began.elapsed() >= STABLE
     }
 
     /// What cannot be read now was readable before: the next connection is tried with what there is.

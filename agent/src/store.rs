@@ -9,7 +9,7 @@
 //!     lock                               held while an agent runs
 //! ```
 //!
-//! One thread owns the directory; the rest of the program sends it [`Job`]s through a [`Store`] and watches its
+//! One thread owns the directory; the rest of the program sends it jobs through a [`Store`] and watches its
 //! [`Progress`]. Everything touches the disk through [`FileSystem`], so that tests can break each operation by name.
 //! This room knows no network, and never decides where a stream starts or what is acknowledged.
 

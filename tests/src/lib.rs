@@ -8,6 +8,9 @@
 //! compare    receivers' directories with each other and with the server's pg_wal
 //! certs      a certificate authority and what it signs
 //! scripted   a server that says what no server says
+//! tap        a relay that notes each status a receiver sends
+//! slow_disk  a directory whose flushes take as long as a scenario says
+//! embedded   the agent as a library, on such a directory
 //! ```
 //!
 //! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
@@ -15,11 +18,14 @@
 pub mod agent;
 pub mod certs;
 pub mod compare;
+pub mod embedded;
 pub mod load;
 pub mod postgres;
 pub mod receiver;
 pub mod scripted;
 pub mod server;
+pub mod slow_disk;
+pub mod tap;
 pub mod wait;
 
 mod account;

@@ -55,12 +55,28 @@ pub(crate) fn kill_tree(root: &mut Child) {
 /// Sends SIGKILL to `root` and all its descendants.
 pub(crate) fn kill_family(root: Pid) {
     // What cannot be signalled is gone already, which is what is wanted: errors mean nothing here.
-    // A stopped process starts no more children while they are listed.
+    let mut family = vec![root];
     let _ = kill_process(root, Signal::STOP);
-    for descendant in descendants(root) {
-        let _ = kill_process(descendant, Signal::KILL);
+    // One that has stopped starts no more children. So these are all when a listing shows no others that was begun
+    // after all had stopped: not the one that shows them stopped, which may have missed what one started just before.
+    // Stopping takes a moment each: the number is a bound for what should never happen.
+    let mut all_are_still = false;
+    for _ in 0..1000 {
+        let processes = processes();
+        let children = processes.iter().filter(|p| family.contains(&p.parent) && !family.contains(&p.pid));
+        let children: Vec<Pid> = children.map(|p| p.pid).collect();
+        if children.is_empty() && all_are_still {
+            break;
+        }
+        all_are_still = children.is_empty() && processes.iter().all(|p| p.is_still || !family.contains(&p.pid));
+        for child in &children {
+            let _ = kill_process(*child, Signal::STOP);
+        }
+        family.extend(children);
     }
-    let _ = kill_process(root, Signal::KILL);
+    for member in family {
+        let _ = kill_process(member, Signal::KILL);
+    }
 }
 
 /// The process of `child`, which has not been waited for.
@@ -68,56 +84,70 @@ pub(crate) fn pid_of(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-fn descendants(root: Pid) -> Vec<Pid> {
-    let parents = parents();
-    let mut found = vec![root.as_raw_nonzero().get()];
-    let mut next = 0;
-    while let Some(&parent) = found.get(next) {
-        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
-        next += 1;
-    }
-    found.into_iter().skip(1).filter_map(Pid::from_raw).collect()
+/// A line of the process table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: Pid,
+    parent: Pid,
+    /// It is stopped, or dead and not yet waited for.
+    is_still: bool,
 }
 
-/// All processes with their parents: from /proc, where there is none from `ps`.
-fn parents() -> Vec<(i32, i32)> {
+/// All processes: from /proc, where there is none from `ps`.
+fn processes() -> Vec<Process> {
     if let Ok(entries) = fs::read_dir("/proc") {
         let stats = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
         return stats.filter_map(|stat| parse_stat(&stat)).collect();
     }
-    let Ok(output) = Command::new("ps").args(["-A", "-o", "pid=,ppid="]).output() else { return Vec::new() };
+    let Ok(output) = Command::new("ps").args(["-A", "-o", "pid=,stat=,ppid="]).output() else { return Vec::new() };
     let text = String::from_utf8_lossy(&output.stdout);
-    let pairs = text.lines().filter_map(|line| {
-        let mut fields = line.split_whitespace().map(str::parse);
-        Some((fields.next()?.ok()?, fields.next()?.ok()?))
-    });
-    pairs.collect()
+    text.lines().filter_map(|line| process(line.split_whitespace())).collect()
 }
 
-/// Process and parent from `pid (name) state ppid …`; a name may contain anything.
-fn parse_stat(stat: &str) -> Option<(i32, i32)> {
+/// From `pid (name) state ppid …`; a name may contain anything.
+fn parse_stat(stat: &str) -> Option<Process> {
     let (pid, rest) = stat.split_once(" (")?;
     let (_, rest) = rest.rsplit_once(") ")?;
-    Some((pid.parse().ok()?, rest.split(' ').nth(1)?.parse().ok()?))
+    process(std::iter::once(pid).chain(rest.split(' ')))
+}
+
+fn process<'a>(mut fields: impl Iterator<Item = &'a str>) -> Option<Process> {
+    let (number, state, parent) = (fields.next()?, fields.next()?, fields.next()?);
+    Some(Process { pid: pid(number)?, parent: pid(parent)?, is_still: state.starts_with(['T', 'Z', 'X']) })
+}
+
+fn pid(digits: &str) -> Option<Pid> {
+    Pid::from_raw(digits.parse().ok()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
 
     #[test]
     fn a_name_with_brackets_does_not_hide_the_parent() {
-        assert_eq!(parse_stat("12 (a ) R 7) S 5 12 12 0 -1"), Some((12, 5)));
-        assert_eq!(parse_stat("12 (postgres) Z 1 1"), Some((12, 1)));
+        let check = |stat: &str, number: &str, parent: &str, is_still: bool| {
+            let expected = pid(number).zip(pid(parent)).map(|(pid, parent)| Process { pid, parent, is_still });
+            assert_eq!(parse_stat(stat), expected, "{stat}");
+        };
+        check("12 (a ) R 7) S 5 12 12 0 -1", "12", "5", false);
+        check("12 (postgres) T 1 1", "12", "1", true);
+        check("12 (x) Z 1 1", "12", "1", true);
     }
 
     #[test]
-    fn grandchildren_are_killed_too() {
-        let mut shell = command(Path::new("/bin/sh"), None);
-        let mut child =
-            shell.args(["-c", "(cat /dev/zero >/dev/null; :) & wait"]).stdout(Stdio::piped()).spawn().unwrap();
-        // Returns only when the last holder of the pipe has ended.
-        kill_tree(&mut child);
-        assert!(!child.wait().unwrap().success());
+    fn a_family_that_keeps_growing_is_killed_whole() {
+        // Children of children hold the pipe for ever; and each is only about to be started when the killing begins.
+        for _ in 0..20 {
+            let mut shell = command(Path::new("/bin/sh"), None);
+            let shell =
+                shell.args(["-c", "echo; (cat /dev/zero | tail -f /dev/null; :) & wait"]).stdout(Stdio::piped());
+            let mut child = shell.spawn().unwrap();
+            child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+            // Returns only when the last holder of the pipe has ended.
+            kill_tree(&mut child);
+            assert!(!child.wait().unwrap().success());
+        }
     }
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use std::fmt::Display;
 use std::time::Duration;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 /// Far more than anything takes that works: only a failing test waits so long.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -28,17 +28,21 @@ pub async fn until<T>(
     deadline: Duration,
     mut condition: impl AsyncFnMut() -> Result<Poll<T>>,
 ) -> Result<T> {
-    let start = Instant::now();
+    let end = Instant::now() + deadline;
+    let mut last = String::from("nothing was heard of it");
     let mut ticks = interval(POLL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match condition().await? {
-            Poll::Ready(value) => return Ok(value),
-            Poll::Pending(state) if start.elapsed() >= deadline => {
-                bail!("waited {deadline:?} in vain for {what}: {state}")
-            }
-            Poll::Pending(_) => {}
+        // A condition that is never answered (it may ask a frozen server) must not be waited for either.
+        match timeout_at(end, condition()).await {
+            Ok(Ok(Poll::Ready(value))) => return Ok(value),
+            Ok(Ok(Poll::Pending(state))) => last = state,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+        if Instant::now() >= end {
+            bail!("waited {deadline:?} in vain for {what}: {last}");
         }
     }
 }
@@ -52,6 +56,13 @@ mod tests {
         let never =
             until("snow", Duration::from_millis(20), async || Ok(Poll::<()>::Pending("still rain".into()))).await;
         assert_eq!(never.unwrap_err().to_string(), "waited 20ms in vain for snow: still rain");
+    }
+
+    #[tokio::test]
+    async fn silence_is_not_waited_for() {
+        let silent = until("an answer", Duration::from_millis(20), std::future::pending::<Result<Poll<()>>>).await;
+        let expected = "waited 20ms in vain for an answer: nothing was heard of it";
+        assert_eq!(silent.unwrap_err().to_string(), expected);
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ use crate::{
     wire::{Connection, Purpose},
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// SQLSTATE of a slot that is not there.
 const UNDEFINED_OBJECT: &str = "42704";
@@ -53,6 +54,7 @@ impl Receiver {
             let next = match started {
                 Started::Ended(next) => next,
                 Started::Streaming => {
+                    self.memory.streaming_since = Some(Instant::now());
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {

@@ -8,7 +8,10 @@ use super::fs::{File, FileSystem, Open};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 const SECTOR: usize = 512;
@@ -175,7 +178,7 @@ impl FileSystem for Memory {
             }
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
-        Ok(Arc::new(MemoryFile { memory: self.clone(), node }))
+        Ok(Arc::new(MemoryFile { memory: self.clone(), node, holds_lock: AtomicBool::new(false) }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -214,6 +217,15 @@ impl FileSystem for Memory {
 struct MemoryFile {
     memory: Memory,
     node: Node,
+    holds_lock: AtomicBool,
+}
+
+impl Drop for MemoryFile {
+    fn drop(&mut self) {
+        if *self.holds_lock.get_mut() {
+            lock(&self.node).locked = false;
+        }
+    }
 }
 
 impl File for MemoryFile {
@@ -276,6 +288,8 @@ impl File for MemoryFile {
 
     fn try_lock(&self) -> io::Result<bool> {
         let mut content = lock(&self.node);
-        Ok(!std::mem::replace(&mut content.locked, true))
+        let free = !std::mem::replace(&mut content.locked, true);
+        self.holds_lock.fetch_or(free, Ordering::Relaxed);
+        Ok(free)
     }
 }

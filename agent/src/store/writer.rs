@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     verbose,
-    wal::{Lsn, SegmentName, TimelineId},
+    wal::{Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, mem, sync::Arc};
@@ -62,6 +62,8 @@ pub(super) struct Writer {
     /// Changes to the directory so far, and how many of them are durable.
     changes: u64,
     durable_changes: u64,
+    /// How a server of unknown major marks its pages: learned from the first segment, and then held.
+    learned_magic: Option<PageMagic>,
 }
 
 struct Stream {
@@ -94,7 +96,7 @@ struct InFlight {
 
 impl Writer {
     pub(super) fn new(mode: FlushMode, progress: watch::Sender<Progress>) -> Self {
-        Self { mode, progress, stream: None, changes: 0, durable_changes: 0 }
+        Self { mode, progress, stream: None, changes: 0, durable_changes: 0, learned_magic: None }
     }
 
     pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
@@ -102,7 +104,7 @@ impl Writer {
         self.changes += 1;
         self.stream = Some(Stream {
             id,
-            claim,
+            claim: Claim { magic: claim.magic.or(self.learned_magic), ..claim },
             timeline,
             written: start,
             flushed: start,
@@ -211,7 +213,8 @@ impl Writer {
             written?;
             stream.written = Lsn::new(stream.written.get() + len);
             if len == room {
-                stream.claim.magic = Some(segment.check_first_page(directory, &stream.claim)?);
+                let magic = Some(segment.check_first_page(directory, &stream.claim)?);
+                (stream.claim.magic, self.learned_magic) = (magic, magic);
                 let since = stream.open_since;
                 stream.full.extend(stream.open.take().map(|segment| (segment, since)));
             }

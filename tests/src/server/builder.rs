@@ -125,7 +125,7 @@ impl Builder {
         initdb.args(["--no-locale", "-E", "UTF8"]);
         initdb.arg(format!("--wal-segsize={}", server.segment_size.bytes() >> 20)).args(&settings.initdb);
         process::run(&mut initdb)?;
-        settings.apply(&mut server)?;
+        settings.apply(&mut server, "postgresql.conf")?;
         Ok(server)
     }
 
@@ -147,12 +147,15 @@ impl Builder {
         Ok(server)
     }
 
-    /// A server, not started, whose data directory is `backup`; its settings and access rules, unless set here.
+    /// A server, not started, whose data directory is `backup`, with its settings and access rules unless set here.
+    /// Only the synchronous standbys of the old server are none of the new one's.
     pub(super) fn create_from(mut self, backup: Backup) -> Result<Server> {
         self.segment_size = backup.segment_size();
+        self.settings.insert(0, ("synchronous_standby_names".into(), String::new()));
         let (mut server, settings) = self.prepare()?;
         backup.move_to(&server.data_dir())?;
-        settings.apply(&mut server)?;
+        // The last lines of this file win over all others, those of ALTER SYSTEM too.
+        settings.apply(&mut server, "postgresql.auto.conf")?;
         Ok(server)
     }
 
@@ -176,14 +179,14 @@ struct Settings {
 }
 
 impl Settings {
-    fn apply(self, server: &mut Server) -> Result<()> {
+    /// Appends the settings to `file` and writes what has a file of its own.
+    fn apply(self, server: &mut Server, file: &str) -> Result<()> {
         let mut conf = String::from("\n");
         for (name, value) in &self.settings {
             writeln!(conf, "{name} = '{}'", value.replace('\\', "\\\\").replace('\'', "''"))?;
         }
-        let path = server.data_dir().join("postgresql.conf");
-        let mut file = OpenOptions::new().append(true).open(&path).context("cannot open postgresql.conf")?;
-        file.write_all(conf.as_bytes())?;
+        let opened = OpenOptions::new().append(true).open(server.data_dir().join(file));
+        opened.with_context(|| format!("cannot open {file}"))?.write_all(conf.as_bytes())?;
 
         if !self.hba.is_empty() {
             let mut text = String::from("local all postgres trust\nlocal replication postgres trust\n");

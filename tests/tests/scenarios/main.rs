@@ -7,6 +7,7 @@ mod bad_input;
 mod harness_itself;
 mod hostile_server;
 mod identity;
+mod oracle;
 mod pg_receivewal_test_plan;
 mod resume;
 mod slots;

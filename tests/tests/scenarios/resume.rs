@@ -101,7 +101,7 @@ async fn after_a_kill_with_two_partials_none_is_forgotten() -> Result<()> {
 async fn a_partial_of_a_wrong_size_is_healed() -> Result<()> {
     let server = server(18).await?;
     let size = server.segment_size().bytes();
-    for len in [0, 1, 8192, 10_000, size - 1, size + 1, size + 8192] {
+    for len in [0, 1, 10_000, size - 1, size + 8192] {
         let dir = tempfile::tempdir()?;
         receive_with_agent(&server, dir.path()).await?;
         let partial = dir.path().join(only_partial(dir.path())?);

@@ -19,13 +19,6 @@ fn directory(memory: &Memory) -> Directory {
     Directory::new(Arc::new(memory.clone()), PathBuf::from("dir"))
 }
 
-/// What an agent does between connecting and streaming.
-fn enter(directory: &mut Directory, claim: &Claim) -> Result<Inventory, StoreError> {
-    let held = directory.inspect(claim)?;
-    directory.claim(claim)?;
-    Ok(held)
-}
-
 /// The content of a 1 MB segment of `system`: a header, then zeros.
 fn segment(system: u64, number: u64) -> Vec<u8> {
     let mut bytes = vec![0; 1 << 20];
@@ -37,12 +30,18 @@ fn segment(system: u64, number: u64) -> Vec<u8> {
     bytes
 }
 
+/// What the receiver does with a directory before it writes to it.
+fn take(directory: &mut Directory, claim: &Claim) -> Result<Inventory, StoreError> {
+    let inventory = directory.inspect(claim)?;
+    directory.claim(claim).map(|()| inventory)
+}
+
 const THIRD: &str = "000000010000000000000003";
 
 #[test]
 fn an_empty_directory_becomes_the_clusters() {
     let memory = Memory::default();
-    let inventory = enter(&mut directory(&memory), &claim(7, 1)).expect("nobody else's");
+    let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("nobody else's");
     assert_eq!(inventory, Inventory::default());
     memory.crash(|| false);
     assert_eq!(memory.names(), [IDENTITY, LOCK]);
@@ -56,7 +55,7 @@ fn what_pg_receivewal_left_is_adopted_and_the_rest_ignored() {
     memory.put("000000010000000000000002", vec![1; 10]);
     memory.put("00000002.history", b"1\t0/400000\tx\n".to_vec());
     memory.put("lost+found", vec![]);
-    let inventory = enter(&mut directory(&memory), &claim(7, 1)).expect("this cluster's");
+    let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("this cluster's");
     let held: Vec<_> = inventory.segments.iter().map(|(name, held)| (name.segment, *held)).collect();
     assert_eq!(held, [(SegmentNo::new(3), Held::Complete), (SegmentNo::new(4), Held::Partial)]);
     assert_eq!(inventory.wrong_size.len(), 1);
@@ -68,14 +67,14 @@ fn another_clusters_directory_is_refused_and_left_as_it_was() {
     let check = |with: Claim, refusal: &str| {
         let memory = Memory::default();
         memory.put(THIRD, segment(7, 3));
-        let error = enter(&mut directory(&memory), &with).expect_err("another cluster's");
+        let error = take(&mut directory(&memory), &with).expect_err("another cluster's");
         assert!(error.to_string().contains(refusal), "{error}");
         assert_eq!(memory.names(), [THIRD]);
 
         let memory = Memory::default();
-        enter(&mut directory(&memory), &claim(7, 1)).expect("empty");
+        take(&mut directory(&memory), &claim(7, 1)).expect("empty");
         let before = memory.content(IDENTITY);
-        let error = enter(&mut directory(&memory), &with).expect_err("another cluster's");
+        let error = take(&mut directory(&memory), &with).expect_err("another cluster's");
         assert!(error.to_string().contains(refusal), "{error}");
         assert_eq!(memory.content(IDENTITY), before);
     };
@@ -89,7 +88,7 @@ fn inspecting_changes_nothing_and_a_record_made_meanwhile_counts() {
     let mut late = directory(&memory);
     late.inspect(&claim(8, 1)).expect("nobody's yet");
     assert!(memory.names().is_empty());
-    enter(&mut directory(&memory), &claim(7, 1)).expect("nobody's yet");
+    take(&mut directory(&memory), &claim(7, 1)).expect("nobody's yet");
     let error = late.claim(&claim(8, 1)).expect_err("another cluster's by now");
     assert!(error.to_string().contains("system identifier 7, but the server's is 8"), "{error}");
 }
@@ -98,7 +97,7 @@ fn inspecting_changes_nothing_and_a_record_made_meanwhile_counts() {
 fn a_segment_under_another_segments_name_is_not_adopted() {
     let memory = Memory::default();
     memory.put(THIRD, segment(7, 4));
-    let error = enter(&mut directory(&memory), &claim(7, 1)).expect_err("misplaced");
+    let error = take(&mut directory(&memory), &claim(7, 1)).expect_err("misplaced");
     assert!(error.to_string().contains("address is 0/400000, not 0/300000"), "{error}");
 }
 
@@ -108,8 +107,8 @@ fn a_second_agent_is_refused_until_the_first_has_gone() {
     let mut first = directory(&memory);
     first.lock_if_used().expect("nothing to lock");
     assert!(memory.names().is_empty(), "looking changes nothing");
-    enter(&mut first, &claim(7, 1)).expect("free");
-    enter(&mut first, &claim(7, 1)).expect("still ours on the next connection");
+    take(&mut first, &claim(7, 1)).expect("free");
+    take(&mut first, &claim(7, 1)).expect("still ours on the next connection");
     let refusal = directory(&memory).lock_if_used().expect_err("in use").to_string();
     assert!(refusal.contains(&format!("(process {})", std::process::id())), "{refusal}");
 }
@@ -138,10 +137,10 @@ fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
         let memory = Memory::default();
         memory.put(THIRD, segment(7, 3));
         memory.fail(op, io::ErrorKind::StorageFull);
-        let first = enter(&mut directory(&memory), &claim(7, 1));
+        let first = take(&mut directory(&memory), &claim(7, 1));
         assert!(first.is_err() || memory.take_fault(), "{op:?} was noticed");
         memory.crash(|| true);
-        let inventory = enter(&mut directory(&memory), &claim(7, 1)).expect("the fault is over");
+        let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("the fault is over");
         assert_eq!(inventory.segments.len(), 1, "{op:?}");
     }
 }
@@ -150,6 +149,6 @@ fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
 fn an_unreadable_record_is_reported_with_the_way_out() {
     let memory = Memory::default();
     memory.put(IDENTITY, b"wal-agent identity 1\nsystem-id".to_vec());
-    let error = enter(&mut directory(&memory), &claim(7, 1)).expect_err("torn").to_string();
+    let error = take(&mut directory(&memory), &claim(7, 1)).expect_err("torn").to_string();
     assert!(error.contains("it has no \"system-identifier\"") && error.contains("move it away"), "{error}");
 }

@@ -268,6 +268,23 @@ fn a_segment_of_another_cluster_gets_no_final_name() {
 }
 
 #[test]
+fn an_unknown_majors_page_magic_is_learned_and_then_held() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    let unknown = Claim { magic: None, ..claim() };
+    bench.writer.begin(StreamId(1), unknown, TimelineId::FIRST, Lsn::new(MIB));
+    bench.append(MIB, 2 * MIB);
+    bench.settle();
+    assert_eq!(memory.names(), [name(1)]);
+    bench.writer.begin(StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB));
+    let mut bytes = wal(2 * MIB, 3 * MIB).to_vec();
+    bytes[0] ^= 1;
+    bench.writer.append(&bench.directory, Lsn::new(2 * MIB), bytes.into());
+    bench.advance();
+    assert!(bench.failure().is_some_and(|text| text.contains("magic is D111, not D110")), "{:?}", bench.failure());
+}
+
+#[test]
 fn a_gap_in_what_is_handed_over_is_noticed() {
     let memory = Memory::default();
     let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
