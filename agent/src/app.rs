@@ -44,7 +44,7 @@ async fn receive(receive: Receive, stop: Stop) -> Result<(), Exit> {
         receive;
     // A directory that is not there is a mistake to report before anybody is bothered for a password.
     let disk = Disk::open(&directory).map_err(|error| {
-        tracing::error!("could not open directory \"{}\": {error}", directory.display());
+        tracing::error!("{error}");
         Exit::Failed
     })?;
     let (source, conninfo) = Source::of(connection, &stop).await?;

@@ -24,7 +24,7 @@ pub use trouble::Trouble;
 use crate::{
     conninfo::{Conninfo, ConninfoError},
     exit::Exit,
-    store::{FlushMode, State, Store, StoreError},
+    store::{FlushMode, Progress, State, Store, StoreError},
     wal::Lsn,
 };
 use backoff::Backoff;
@@ -179,14 +179,16 @@ impl Receiver {
 
     /// What was received is made durable whatever ended the stream, and no connection is opened before that.
     async fn close_files(&self, stop: &mut Stop) -> Result<(), Trouble> {
-        let mut progress = self.store.progress();
+        let (mut progress, stream) = (self.store.progress(), self.store.stream());
         self.store.finish();
         let closed = async {
             loop {
-                match &progress.borrow_and_update().state {
-                    State::Open => {}
-                    State::Closed => return Ok(()),
-                    State::Failed(error) => return Err(Trouble::Store(error.clone())),
+                match &*progress.borrow_and_update() {
+                    // The store has yet to come to this stream: what it says is about an earlier one.
+                    before if before.stream != stream => {}
+                    Progress { state: State::Open, .. } => {}
+                    Progress { state: State::Closed, .. } => return Ok(()),
+                    Progress { state: State::Failed(error), .. } => return Err(Trouble::Store(error.clone())),
                 }
                 progress.changed().await.map_err(|_| Trouble::from(StoreError::Gone))?;
             }

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use wal_agent::wal::Lsn;
 
 /// Far more than a client should ever hold.
-const FLOOD: usize = 150 << 20;
+const FLOOD: usize = 80 << 20;
 
 /// What a server answers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub enum Then {
     Close,
     /// The server does nothing more.
     Hang,
-    /// The server sends this again and again, 150 MB of it unless the client leaves. Then it hangs up.
+    /// The server sends this again and again, 80 MB of it unless the client leaves. Then it hangs up.
     Repeat(Vec<u8>),
 }
 
@@ -94,7 +94,7 @@ pub struct Script {
 #[derive(Clone, Debug)]
 pub enum Behaviour {
     /// A script.
-    Scripted(Script),
+    Scripted(Box<Script>),
     /// Another server, to which all bytes are passed on.
     Forward(SocketAddr),
 }
@@ -193,7 +193,7 @@ impl Scripted {
     /// # Errors
     /// As [`Scripted::start`].
     pub async fn always(script: Script) -> Result<Self> {
-        Self::start(move |_| Behaviour::Scripted(script.clone())).await
+        Self::start(move |_| Behaviour::Scripted(Box::new(script.clone()))).await
     }
 
     /// A connection string for it.
@@ -218,7 +218,7 @@ async fn serve(mut stream: TcpStream, behaviour: Behaviour) -> Result<()> {
         Behaviour::Forward(server) => {
             copy_bidirectional(&mut stream, &mut TcpStream::connect(server).await?).await?;
         }
-        Behaviour::Scripted(script) => Peer { stream, script }.serve().await?,
+        Behaviour::Scripted(script) => Peer { stream, script: *script }.serve().await?,
     }
     Ok(())
 }

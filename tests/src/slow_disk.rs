@@ -39,7 +39,7 @@ impl SlowDisk {
     /// # Errors
     /// It cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { disk: Disk::open(path)?, flushes: Flushes::default() })
+        Ok(Self { disk: Disk::open(path).map_err(io::Error::other)?, flushes: Flushes::default() })
     }
 
     /// What its flushes take.

@@ -1,6 +1,9 @@
 //! [`FileSystem`] on a real directory.
 
-use super::fs::{File, FileSystem, Open};
+use super::{
+    error::StoreError,
+    fs::{File, FileSystem, Open},
+};
 use rustix::{
     fs::{Access, AtFlags, CWD, FallocateFlags, FlockOperation, accessat, fallocate, flock},
     io::Errno,
@@ -24,9 +27,11 @@ impl Disk {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub fn open(root: &Path) -> io::Result<Self> {
-        fs::read_dir(root)?;
-        Ok(Self { root: root.to_owned() })
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        match fs::read_dir(root) {
+            Ok(_) => Ok(Self { root: root.to_owned() }),
+            Err(source) => Err(StoreError::Io { doing: "open directory", path: root.to_owned(), source }),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{io, path::PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The operating system refused.
-    #[error("could not {doing} \"{path}\": {source}", path = path.display())]
+    #[error("could not {doing} \"{path}\": {source}{}", way_out(source), path = path.display())]
     Io {
         /// The operation, as in "could not …".
         doing: &'static str,
@@ -92,6 +92,19 @@ pub enum StoreError {
     /// The thread that owns the directory is gone.
     #[error("the thread that owns the directory has ended")]
     Gone,
+}
+
+/// What to do about an error of the system, where its text does not say it.
+fn way_out(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid();
+            format!("; wal-agent runs as user id {user}, which has to be able to read and write there")
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space, or give it more".to_owned(),
+        io::ErrorKind::NotFound => "; it has to exist already".to_owned(),
+        _ => String::new(),
+    }
 }
 
 fn held_by(holder: &Option<String>) -> String {

@@ -131,6 +131,11 @@ impl Store {
         self.send(Job::Finish);
     }
 
+    /// The stream that was begun last. As long as [`Progress::stream`] is another, the store has yet to come to it.
+    pub fn stream(&self) -> StreamId {
+        StreamId(self.streams)
+    }
+
     /// What has become of the WAL that was handed over.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()

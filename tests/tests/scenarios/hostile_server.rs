@@ -16,8 +16,8 @@ use wal_agent::wire::{Connection, Purpose};
 
 /// The agent must never have more.
 const MEMORY: u64 = 64 << 20;
-/// What is not bounded by `connect_timeout=2` ends at once.
-const TIME: Duration = Duration::from_secs(10);
+/// What is not bounded by `connect_timeout=2` ends at once, but a flood takes a while to read.
+const TIME: Duration = Duration::from_secs(30);
 
 const SEGMENT: u64 = 1 << 20;
 const START: Lsn = Lsn::new(3 * SEGMENT);
@@ -122,11 +122,12 @@ async fn an_absurd_length_allocates_nothing_at_any_step() -> Result<()> {
         let tags: &[u8] = match step {
             Step::Encryption => continue,
             Step::Startup | Step::Password => b"RSEN",
-            Step::Stream => b"dNEScC",
-            _ => b"TDCENSZW",
+            Step::Stream => b"dNcC",
+            Step::Identify => b"TDCENSZW",
+            _ => b"DW",
         };
         for tag in tags {
-            for length in [u32::MAX, i32::MAX as u32, 1 << 30, 64 << 20, 3, 0] {
+            for length in [u32::MAX, 64 << 20, 3] {
                 let expected = [named(step), &format!("with {length} bytes")];
                 check(broken(step, announcing(*tag, length), Then::Hang), &expected).await?;
             }
@@ -372,7 +373,7 @@ async fn the_agent_survives_a_series_of_hostile_answers() -> Result<()> {
     let count = states.len();
     let real = format!("127.0.0.1:{}", server.port()).parse()?;
     let hostile = Scripted::start(move |connection| match states.get(connection / 2) {
-        Some(script) => Behaviour::Scripted(script.clone()),
+        Some(script) => Behaviour::Scripted(Box::new(script.clone())),
         None => Behaviour::Forward(real),
     });
     let hostile = hostile.await?;

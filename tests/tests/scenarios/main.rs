@@ -4,6 +4,7 @@
 mod common;
 
 mod acknowledgements;
+mod bad_input;
 mod demo;
 mod harness_itself;
 mod hostile_server;

@@ -83,6 +83,17 @@ fn another_clusters_directory_is_refused_and_left_as_it_was() {
 }
 
 #[test]
+fn inspecting_changes_nothing_and_a_record_made_meanwhile_counts() {
+    let memory = Memory::default();
+    let mut late = directory(&memory);
+    late.inspect(&claim(8, 1)).expect("nobody's yet");
+    assert!(memory.names().is_empty());
+    take(&mut directory(&memory), &claim(7, 1)).expect("nobody's yet");
+    let error = late.claim(&claim(8, 1)).expect_err("another cluster's by now");
+    assert!(error.to_string().contains("system identifier 7, but the server's is 8"), "{error}");
+}
+
+#[test]
 fn a_segment_under_another_segments_name_is_not_adopted() {
     let memory = Memory::default();
     memory.put(THIRD, segment(7, 4));
