@@ -101,7 +101,7 @@ pub async fn run(options: &Options, screen: &mut Screen, mut interrupted: watch:
         Ok(proof) => Ok(Ending { proof, kept: options.keep.then(|| stage.keep()).transpose()? }),
         // What a step says whose program was ended is no news.
         Err(_) if *interrupted.borrow() => Err(anyhow!("interrupted: all processes are ended, all files removed")),
-        Err(error) => Err(anyhow!("{} failed. {error:#}\n{}", screen.current(), stage.preserve())),
+        Err(error) => Err(anyhow!("{} failed\n{error:#}\n\n{}", screen.current(), stage.preserve())),
     }
 }
 
@@ -159,7 +159,8 @@ impl Stage {
         step.note("restoring the backup, replaying the agent's WAL");
         let (recovered, took) = recover(found.build, backup, &wal_dir).await?;
         let recovered = self.recovered.insert(recovered);
-        let lost = load::lost_commits(recovered, &acknowledged).await?;
+        let lost = load::lost_commits(recovered, &acknowledged).await;
+        let lost = lost.context("Promise broken: no acknowledged commit is lost")?;
         let rows = recovered.value("SELECT count(*) FROM load").await?.parse()?;
         ensure!(
             lost.is_empty(),
@@ -210,11 +211,13 @@ impl Stage {
     fn preserve(mut self) -> String {
         self.agent = None;
         self.dir.disable_cleanup(true);
-        let mut places = format!("Kept: wal-agent's log and WAL in {}", self.dir.path().display());
-        for mut server in [self.server.take(), self.recovered.take()].into_iter().flatten() {
+        let mut places = format!("wal-agent's log and WAL are kept in {}", self.dir.path().display());
+        let servers = [("server", self.server.take()), ("recovered server", self.recovered.take())];
+        for (what, server) in servers {
+            let Some(mut server) = server else { continue };
             server.kill();
             // Writing to a String cannot fail.
-            let _ = write!(places, ", server.log and data of a server in {}", server.leave_running().display());
+            let _ = write!(places, "\nlog and data of the {what} are kept in {}", server.leave_running().display());
         }
         places
     }

@@ -58,7 +58,7 @@ impl Screen {
 
     /// The step that was begun last.
     pub(super) fn current(&self) -> String {
-        format!("Step {}, \"{}\",", self.number, self.title)
+        format!("step {}, {:?},", self.number, self.title)
     }
 
     fn head(&self) -> String {
