@@ -30,20 +30,12 @@ pub(super) fn run(args: &[String]) -> Result<(), Failure> {
         agent::binary(agent::Profile::Dev)?;
         cargo.arg("--workspace");
     } else {
-        cargo.args([
-            "--package",
-            "wal-agent",
-            "--package",
-            "wal-replica-tests",
-            "--lib",
-            "--bins",
-            "--test",
-            "tidy",
-            "--test",
-            "documents",
-        ]);
+        let packages = ["--package", "wal-agent", "--package", "wal-replica-tests"];
+        cargo.args(packages).args(["--lib", "--bins", "--test", "tidy", "--test", "documents"]);
     }
-    cargo.arg("--").args(filters).stdout(Stdio::piped());
+    // Scenarios mostly wait, for servers and for the disk: more of them than cores keep the machine busy.
+    let threads = std::thread::available_parallelism().map_or(4, |cores| 2 * cores.get());
+    cargo.arg("--").arg(format!("--test-threads={threads}")).args(filters).stdout(Stdio::piped());
 
     let mut child = cargo.spawn().context("cannot run cargo")?;
     let summary = Summary::of(BufReader::new(child.stdout.take().context("cargo has no stdout")?))?;

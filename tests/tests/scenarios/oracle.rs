@@ -65,7 +65,6 @@ async fn no_acknowledged_commit_is_lost(major: u32) -> Result<()> {
     let first = number("WAL_REPLICA_SEED")?.unwrap_or_else(|| RandomState::new().hash_one(major) >> 32);
     for seed in first..first + cycles {
         let plan = Plan::draw(seed);
-        println!("seed {seed}: {plan:?}");
         disaster(major, &plan).await.with_context(|| {
             format!("PostgreSQL {major}, seed {seed} (again: WAL_REPLICA_SEED={seed} WAL_REPLICA_CYCLES=1): {plan:?}")
         })?;
