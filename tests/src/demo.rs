@@ -248,7 +248,7 @@ fn find_postgresql(options: &Options, step: Step<'_>) -> Result<Found> {
 }
 
 fn build_agent(options: &Options, mut step: Step<'_>) -> Result<PathBuf> {
-    step.note("cargo build: the first time takes a minute or two");
+    step.warn_slow("cargo build: the first time takes a minute or two");
     let program = crate::agent::binary(options.profile)?;
     step.done(program.display());
     Ok(program)
