@@ -21,7 +21,7 @@ use crate::server::{Backup, BackupWal, Server};
 use crate::wait::DEADLINE;
 use crate::{compare, server};
 use agent::Agent;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use report::{Received, count, latency, mebibytes, plural};
 use screen::{Screen, Step};
 use std::fmt::Write;
@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 /// What the agent calls itself, and its slot.
 const NAME: &str = "wal_agent";
@@ -99,9 +99,15 @@ pub async fn run(options: &Options, screen: &mut Screen, mut interrupted: watch:
     };
     match played {
         Ok(proof) => Ok(Ending { proof, kept: options.keep.then(|| stage.keep()).transpose()? }),
-        // What a step says whose program was ended is no news.
-        Err(_) if *interrupted.borrow() => Err(anyhow!("interrupted: all processes are ended, all files removed")),
-        Err(error) => Err(anyhow!("{} failed\n{error:#}\n\n{}", screen.current(), stage.preserve())),
+        Err(error) => {
+            // A terminal may have ended a step's program a moment before we hear of the same signal. What such a step
+            // says is no news.
+            let signal = timeout(TICK, interrupted.wait_for(|interrupted| *interrupted)).await;
+            if matches!(signal, Ok(Ok(_))) {
+                bail!("interrupted: all processes are ended, all files removed");
+            }
+            bail!("{} failed\n{error:#}\n\n{}", screen.current(), stage.preserve());
+        }
     }
 }
 
@@ -242,7 +248,7 @@ fn find_postgresql(options: &Options, step: Step<'_>) -> Result<Found> {
 }
 
 fn build_agent(options: &Options, mut step: Step<'_>) -> Result<PathBuf> {
-    step.note("cargo build: the first time takes a minute or two");
+    step.warn_slow("cargo build: the first time takes a minute or two");
     let program = crate::agent::binary(options.profile)?;
     step.done(program.display());
     Ok(program)

@@ -74,6 +74,14 @@ impl Step<'_> {
         }
     }
 
+    /// Says what may take minutes: a line of its own where nothing can move.
+    pub(super) fn warn_slow(&mut self, text: &'static str) {
+        self.note(text);
+        if !self.screen.terminal {
+            self.screen.say(format_args!("{:>22}{text}", ""));
+        }
+    }
+
     /// Shows how far it is, from 0 to 1.
     pub(super) fn progress(&mut self, done: f64, figures: impl Display) {
         if let Some(bar) = self.bar() {
