@@ -1,6 +1,6 @@
 //! What is reported without `--synchronous`, and when: as pg_receivewal, and never later.
 
-use crate::common::{segment_end, wait_in_partial, write};
+use crate::common::{segment_end, write, write_and_find};
 use anyhow::{Result, ensure};
 use harness::receiver::Launch;
 use harness::server::Server;
@@ -37,7 +37,7 @@ async fn with_a_slot_flush_follows_segments_and_requests(major: u32) -> Result<(
     assert_eq!(server.lsn("SELECT restart_lsn FROM pg_replication_slots").await?, end);
 
     // What is in an unfinished one, when the server asks: it does after half of its timeout.
-    let marked = wait_in_partial(&server, dir.path(), "unfinished").await?;
+    let marked = write_and_find(&server, dir.path(), "unfinished").await?;
     let row = server.wait_streaming(agent.name()).await?;
     assert_eq!(row.flush, end, "nobody has asked yet");
     server.set("wal_sender_timeout", "2s").await?;

@@ -132,14 +132,17 @@ pub(crate) fn segment_end(lsn: Lsn, size: SegmentSize) -> Lsn {
     if size.offset_of(lsn) == 0 { lsn } else { size.end_of(size.segment_of(lsn)) }
 }
 
-/// Writes WAL that contains `marker`, waits until it is in the directory's `.partial`, and returns its end. Nothing but a
-/// status says otherwise how far a receiver is.
-pub(crate) async fn wait_in_partial(server: &Server, dir: &Path, marker: &str) -> Result<Lsn> {
+/// Writes WAL that contains `marker`, waits until it is in one of the directory's files, and returns its end. Where no
+/// status is sent, nothing else tells how far a receiver is.
+pub(crate) async fn write_and_find(server: &Server, dir: &Path, marker: &str) -> Result<Lsn> {
     server.sql(&format!("SELECT pg_logical_emit_message(true, 'marker', '{marker}')")).await?;
     let end = server.flush_lsn().await?;
     wait::until(format!("{marker:?} to be received"), DEADLINE, async || {
-        let content = fs::read(dir.join(only_partial(dir)?))?;
-        let found = content.windows(marker.len()).any(|window| window == marker.as_bytes());
+        let found = names(dir)?.iter().any(|name| {
+            // It may be renamed meanwhile: then it is found the next time.
+            let content = fs::read(dir.join(name)).unwrap_or_default();
+            content.windows(marker.len()).any(|window| window == marker.as_bytes())
+        });
         Ok(if found { Poll::Ready(()) } else { Poll::Pending("it is not".into()) })
     })
     .await?;

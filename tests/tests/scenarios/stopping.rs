@@ -1,6 +1,6 @@
 //! Ends: the server's, which never waits for us, and the agent's own, which leaves nothing unsaid and waits for nobody.
 
-use crate::common::{wait_in_partial, write};
+use crate::common::{write, write_and_find};
 use anyhow::{Context, Result, ensure};
 use harness::certs::{Authority, ServerTls, write_private};
 use harness::compare;
@@ -116,7 +116,7 @@ async fn the_slot_keeps_nothing_that_was_received_before_the_agent_left(major: u
         let agent = Launch::wal_agent()?.server(&server).directory(dir.path()).slot(slot);
         let mut agent = agent.status_interval(3600).arg("-v").spawn()?;
         agent.wait_streaming(&server).await?;
-        let end = wait_in_partial(&server, dir.path(), slot).await?;
+        let end = write_and_find(&server, dir.path(), slot).await?;
         agent.signal(signal)?;
         let ended = agent.wait_exit(DEADLINE).await?;
         ensure!(ended.code == Some(0), "{ended:?}");
@@ -139,7 +139,7 @@ async fn a_hanging_disk_does_not_hold_the_agent_and_is_not_called_success() -> R
         let streaming = "(SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming')";
         server.wait_for(streaming).await?;
         flushes.hang();
-        wait_in_partial(&server, dir.path(), "never durable").await?;
+        write_and_find(&server, dir.path(), "never durable").await?;
         let start = Instant::now();
         let outcome = agent.stop(DEADLINE).await?;
         let took = start.elapsed();

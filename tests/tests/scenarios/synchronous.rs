@@ -57,8 +57,7 @@ async fn commits_return_at_once(major: u32) -> Result<()> {
     let start = Instant::now();
     for _ in 0..5 {
         let end = segment_end(server.switch_wal().await?, server.segment_size());
-        let row = agent.wait_flushed(&server, end).await?;
-        ensure!((row.write, row.flush) == (row.sent, row.sent), "{row:?}");
+        agent.wait_flushed(&server, end).await?;
     }
     ensure!(start.elapsed() < Duration::from_secs(5), "segments' ends were acknowledged after {:?}", start.elapsed());
     Ok(())
