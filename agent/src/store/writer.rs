@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     verbose,
-    wal::{Lsn, PageMagic, SegmentName, TimelineId},
+    wal::{FirstPage, Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, mem, sync::Arc};
@@ -212,9 +212,13 @@ impl Writer {
             let segment = stream.open.insert(segment);
             written?;
             stream.written = Lsn::new(stream.written.get() + len);
-            if len == room {
+            // As soon as its header has arrived: what is not this cluster's is never reported as written.
+            let header = FirstPage::LEN as u64;
+            if (offset..offset + len).contains(&(header - 1)) {
                 let magic = Some(segment.check_first_page(directory, &stream.claim)?);
                 (stream.claim.magic, self.learned_magic) = (magic, magic);
+            }
+            if len == room {
                 let since = stream.open_since;
                 stream.full.extend(stream.open.take().map(|segment| (segment, since)));
             }

@@ -250,21 +250,26 @@ fn other_bytes_on_the_same_timeline_are_never_overwritten() {
 }
 
 #[test]
-fn a_segment_of_another_cluster_gets_no_final_name() {
-    let memory = Memory::default();
-    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
-    bench.begin(MIB);
-    let mut bytes = wal(MIB, 2 * MIB).to_vec();
-    bytes[24] = 8;
-    bench.writer.append(&bench.directory, Lsn::new(MIB), bytes.into());
-    bench.advance();
-    bench.settle();
-    assert!(
-        bench.failure().is_some_and(|text| text.contains("system identifier is 8, not 7")),
-        "{:?}",
-        bench.failure()
-    );
-    assert_eq!(memory.names(), [name(1) + ".partial"]);
+fn a_segment_of_another_cluster_is_not_even_reported_as_written() {
+    for header_comes_in in [vec![40], vec![100], vec![39, 100], vec![1, 2, 60], vec![MIB]] {
+        let memory = Memory::default();
+        let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+        bench.begin(MIB);
+        let mut bytes = wal(MIB, 2 * MIB).to_vec();
+        bytes[24] = 8;
+        let mut at = 0;
+        for upto in header_comes_in {
+            let part = Bytes::copy_from_slice(&bytes[at as usize..upto as usize]);
+            bench.writer.append(&bench.directory, Lsn::new(MIB + at), part);
+            bench.advance();
+            bench.settle();
+            at = upto;
+        }
+        let failure = bench.failure();
+        assert!(failure.as_ref().is_some_and(|text| text.contains("system identifier is 8, not 7")), "{failure:?}");
+        assert!(bench.positions().0 < MIB + 40);
+        assert_eq!(memory.names(), [name(1) + ".partial"]);
+    }
 }
 
 #[test]
