@@ -32,7 +32,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
-const STOP_PATIENCE: Duration = Duration::from_millis(4500);
+const STOP_PATIENCE: Duration = Duration::from_millis(4200);
+/// What the server gets of them, for each of two goodbyes: to the stream and to the connection.
+const FAREWELL_PATIENCE: Duration = Duration::from_millis(300);
 /// How long a predecessor that is leaving may keep the directory.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(10);
 /// How often its lock is tried meanwhile.
@@ -112,8 +114,11 @@ impl Receiver {
         let mut backoff = Backoff::default();
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
+            let before = self.store.stream();
             let outcome = self.session(&mut stop).await;
-            let closed = self.close_files(&mut stop).await;
+            // How an earlier stream ended has been dealt with.
+            let began = self.store.stream() != before;
+            let closed = if began { self.close_files(&mut stop).await } else { Ok(()) };
             let trouble = match (outcome, closed) {
                 (Ok(()), Ok(())) => return Ok(()),
                 (outcome, Err(trouble)) if outcome.is_ok() || stop.is_requested() => {
@@ -161,11 +166,16 @@ impl Receiver {
     async fn take_lock(&self, stop: &mut Stop) -> Result<(), Exit> {
         let deadline = Instant::now() + PREDECESSOR_PATIENCE;
         loop {
-            let trouble = match self.store.lock_if_used().await {
-                Ok(()) => return Ok(()),
-                Err(error) => Trouble::from(error),
+            let lock = async { Ok(self.store.lock_if_used().await?) };
+            let trouble = match unless_stopped(stop, lock).await {
+                Ok(()) | Err(Trouble::Stopped) => return Ok(()),
+                Err(trouble) => trouble,
             };
             let in_use = matches!(&trouble, Trouble::Store(error) if matches!(**error, StoreError::InUse { .. }));
+            if !in_use && !self.settings.no_loop {
+                // A disk may recover: it is tried again with each connection.
+                return Ok(());
+            }
             if !in_use || Instant::now() >= deadline {
                 tracing::error!("{trouble}");
                 return Err(trouble.exit(true, true).unwrap_or(Exit::Failed));
@@ -243,3 +253,6 @@ async fn unless_stopped<T>(stop: &mut Stop, step: impl Future<Output = Result<T,
 async fn at_most(patience: Duration, step: impl Future) {
     let _ = timeout(patience, step).await;
 }
+
+#[cfg(test)]
+mod tests;

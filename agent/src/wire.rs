@@ -25,7 +25,7 @@ mod tls;
 mod verify;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use connection::Connection;
 pub use copy::{CopyEvent, CopyStart};

@@ -32,14 +32,17 @@ pub(crate) struct Policy {
 
 /// The state of a connection's acknowledgements.
 ///
-/// `flushed` ≤ `written` ≤ `received`; what was told only grows while the connection lives.
+/// `flushed` ≤ `written` ≤ `received`; what was told only grows while the timeline lasts.
 #[derive(Debug)]
 pub(crate) struct Acks {
     policy: Policy,
     received: Lsn,
     written: Lsn,
     flushed: Lsn,
+    /// The last status on this timeline.
     told: Option<(StatusUpdate, Instant)>,
+    /// How far any status of this connection went, as far as it lies on the present timeline's way.
+    highest: StatusUpdate,
     /// Since when there is a `write` position that the server has not been told.
     unreported_since: Option<Instant>,
     /// The server waits for an answer since then; it had been sent everything up to there.
@@ -54,16 +57,20 @@ impl Acks {
             written: start,
             flushed: start,
             told: None,
+            highest: StatusUpdate { write: Lsn::INVALID, flush: Lsn::INVALID },
             unreported_since: None,
             asked: None,
         }
     }
 
-    /// The stream goes on at `start`, which may lie before what was already told: its segment is streamed again on the
-    /// new timeline. What was told stays true, as those bytes are durable under the old timeline's name.
-    pub(crate) fn restart(&mut self, start: Lsn) {
+    /// The stream goes on at `start` of the timeline that begins at `switch`, in the same segment. What was told up to there
+    /// stays true, as those bytes are durable under the old timeline's name. What was received beyond is no part of the
+    /// new timeline (a dead primary's unfinished record), so it is taken back, and at once.
+    pub(crate) fn restart(&mut self, start: Lsn, switch: Lsn) {
         (self.received, self.written, self.flushed) = (start, start, start);
-        self.unreported_since = None;
+        (self.unreported_since, self.asked) = (None, None);
+        self.highest = StatusUpdate { write: self.highest.write.min(switch), flush: self.highest.flush.min(switch) };
+        self.told = None;
     }
 
     pub(crate) fn received(&mut self, upto: Lsn) {
@@ -100,6 +107,7 @@ impl Acks {
     pub(crate) fn tell(&mut self, now: Instant) -> StatusUpdate {
         let status = self.status();
         self.told = Some((status, now));
+        self.highest = status;
         self.unreported_since = None;
         if self.asked.is_some_and(|(since, upto)| self.answers(upto) || now >= since + REPLY_PATIENCE) {
             self.asked = None;
@@ -128,10 +136,9 @@ impl Acks {
     }
 
     fn status(&self) -> StatusUpdate {
-        let told = self.told.map_or(StatusUpdate { write: Lsn::INVALID, flush: Lsn::INVALID }, |(told, _)| told);
         StatusUpdate {
-            write: self.written.max(told.write),
-            flush: if self.policy.report_flush { self.flushed.max(told.flush) } else { Lsn::INVALID },
+            write: self.written.max(self.highest.write),
+            flush: if self.policy.report_flush { self.flushed.max(self.highest.flush) } else { Lsn::INVALID },
         }
     }
 }

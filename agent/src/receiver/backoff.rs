@@ -18,7 +18,11 @@ pub(crate) enum Pace {
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     attempts: u32,
+    pace: Option<Pace>,
 }
+
+/// After so many attempts an eager wait grows no more.
+const SETTLED: u32 = 4;
 
 impl Pace {
     const fn bounds(self) -> (Duration, Duration) {
@@ -37,6 +41,10 @@ impl Backoff {
 
     /// How long to wait now: nothing at first, then doubling up to the pace's bound, with jitter.
     pub(crate) fn next(&mut self, pace: Pace) -> Duration {
+        if self.pace.replace(pace).is_some_and(|before| before != pace) {
+            // A long absence of the server is no reason to be slow about what comes after its return.
+            self.attempts = self.attempts.min(SETTLED);
+        }
         let wait = delay(pace, self.attempts, RandomState::new().hash_one(self.attempts));
         self.attempts = self.attempts.saturating_add(1);
         wait
@@ -62,6 +70,20 @@ mod tests {
             assert_eq!([nominal(0), nominal(1), nominal(2), nominal(3)], [0, 100, 200, 400]);
             assert_eq!(nominal(u32::MAX), most);
             assert_eq!(delay(pace, 2, 0).as_millis(), 150, "jitter");
+        }
+    }
+
+    #[test]
+    fn a_new_kind_of_trouble_does_not_begin_with_the_longest_wait() {
+        let mut backoff = Backoff::default();
+        for _ in 0..1000 {
+            backoff.next(Pace::Eager);
+        }
+        assert!((500..=1000).contains(&backoff.next(Pace::Patient).as_millis()), "the server is back, and refuses us");
+        for _ in 0..1000 {
+            // Two troubles that take turns are no reason to hurry.
+            assert!(backoff.next(Pace::Eager) >= Duration::from_millis(375));
+            assert!(backoff.next(Pace::Patient) >= Duration::from_millis(500));
         }
     }
 

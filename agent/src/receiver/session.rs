@@ -1,8 +1,9 @@
 //! One connection: who is there, where to start, and then timeline after timeline.
 
 use super::{
-    Receiver, Settings, Stop, Trouble,
+    FAREWELL_PATIENCE, Receiver, Settings, Stop, Trouble,
     acks::{Acks, Policy},
+    at_most,
     start::{Position, Resume, resume},
     stream::{End, Stream},
     unless_stopped,
@@ -51,31 +52,31 @@ impl Receiver {
             let started = self.start_streaming(&mut connection, &system, position);
             let started = unless_stopped(stop, started).await?;
             unless_stopped(stop, self.occupy(&claim, history)).await?;
-            let next = match started {
-                Started::Ended(next) => next,
+            let (next, received) = match started {
+                Started::Ended(next) => (next, position.lsn),
                 Started::Streaming => {
                     self.memory.streaming_since = Some(Instant::now());
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
                     match stream.run(stop).await? {
                         End::Stopped => {
-                            connection.close().await;
+                            at_most(FAREWELL_PATIENCE, connection.close()).await;
                             return Ok(());
                         }
-                        End::Timeline { next, received } if received < next.start => {
-                            let NextTimeline { timeline: next, start } = next;
-                            return Err(Trouble::NextStart { current: position.timeline, received, next, start });
-                        }
-                        End::Timeline { next, .. } => next,
+                        End::Timeline { next, received } => (next, received),
                     }
                 }
             };
+            if received < next.start {
+                let NextTimeline { timeline: next, start } = next;
+                return Err(Trouble::NextStart { current: position.timeline, received, next, start });
+            }
             if next.timeline <= position.timeline {
                 return Err(Trouble::NextTimeline { next: next.timeline, current: position.timeline });
             }
             verbose!("switched to timeline {} at {}", next.timeline, next.start);
             position = Position { timeline: next.timeline, lsn: size.floor(next.start) };
-            acks.restart(position.lsn);
+            acks.restart(position.lsn, next.start);
         }
     }
 

@@ -1,6 +1,8 @@
 //! One timeline's stream: bytes to the store, statuses to the server, until one of the two or the user ends it.
 
-use super::{STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position};
+use super::{
+    FAREWELL_PATIENCE, STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position, unless_stopped,
+};
 use crate::{
     replication::{Message, NextTimeline, StatusUpdate, end_of_timeline},
     store::{FlushMode, Progress, State, Store, StoreError, StreamId},
@@ -20,8 +22,6 @@ use tokio::{
 
 /// What may be received and not yet written. Beyond it, reading waits for the disk, and so does the server.
 const MAX_BACKLOG: u64 = 4 << 20;
-/// How long a server may take to answer our goodbye.
-const FAREWELL_PATIENCE: Duration = Duration::from_millis(300);
 /// How often WAL is flushed without `--synchronous` where neither `-s` nor the server says.
 const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -98,7 +98,9 @@ impl<'a> Stream<'a> {
             if let Some(leaving) = self.leaving
                 && self.is_closed()
             {
-                return self.farewell(leaving).await;
+                // What the store did last may not have been looked at yet, and the final status must tell it.
+                self.stored()?;
+                return self.farewell(leaving, stop).await;
             }
             let wake = self.acks.deadline().unwrap_or(now).min(self.flush_at);
             let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
@@ -185,7 +187,7 @@ impl<'a> Stream<'a> {
     }
 
     /// The final status precedes CopyDone, so that the slot keeps no WAL that is already here.
-    async fn farewell(self, leaving: Leaving) -> Result<End, Trouble> {
+    async fn farewell(self, leaving: Leaving, stop: &mut Stop) -> Result<End, Trouble> {
         let Self { connection, acks, received, .. } = self;
         let status = acks.tell(Instant::now());
         connection.send_copy_data(&status.encode(SystemTime::now()));
@@ -194,7 +196,8 @@ impl<'a> Stream<'a> {
             at_most(FAREWELL_PATIENCE, connection.finish_copy()).await;
             return Ok(End::Stopped);
         }
-        match end_of_timeline(&connection.finish_copy().await.map_err(lost)?)? {
+        let answer = unless_stopped(stop, async { connection.finish_copy().await.map_err(lost) }).await?;
+        match end_of_timeline(&answer)? {
             Some(next) => Ok(End::Timeline { next, received }),
             None => Err(Trouble::ServerEnded),
         }
@@ -225,3 +228,6 @@ fn lost(error: WireError) -> Trouble {
         _ => Trouble::Wire(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -110,6 +110,8 @@ impl Trouble {
         match self {
             Self::Store(error) => match **error {
                 StoreError::InUse { .. } => Some(Exit::DirectoryInUse),
+                // Nothing brings it back but a new start.
+                StoreError::Gone => Some(Exit::Failed),
                 StoreError::ForeignCluster { .. } | StoreError::ForeignSegmentSize { .. } if at_start => {
                     Some(Exit::ForeignDirectory)
                 }

@@ -111,7 +111,7 @@ impl Store {
     /// Begins a stream at `start`, the beginning of a segment. An unfinished earlier one is abandoned as it is.
     pub fn begin(&mut self, claim: Claim, timeline: TimelineId, start: Lsn) -> StreamId {
         self.streams += 1;
-        let stream = StreamId(self.streams);
+        let stream = self.stream();
         self.send(Job::Begin { stream, claim, timeline, start });
         stream
     }

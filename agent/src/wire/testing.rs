@@ -16,7 +16,7 @@ use tokio::{
 pub(super) const OK: [u8; 4] = [0, 0, 0, 0];
 
 /// One message.
-pub(super) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap();
     [&[tag], &length.to_be_bytes()[..], body].concat()
 }
@@ -57,7 +57,7 @@ pub(super) fn welcome() -> Vec<u8> {
 }
 
 /// A connection whose server is the other end.
-pub(super) fn connected() -> (Connection, DuplexStream) {
+pub(crate) fn connected() -> (Connection, DuplexStream) {
     let (ours, theirs) = duplex(1 << 16);
     (over(ours), theirs)
 }
@@ -92,13 +92,13 @@ pub(super) async fn read_startup(stream: &mut (impl AsyncReadExt + Unpin)) -> Ve
 }
 
 /// Reads a message with its type.
-pub(super) async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> (u8, Vec<u8>) {
+pub(crate) async fn read_message(stream: &mut (impl AsyncReadExt + Unpin)) -> (u8, Vec<u8>) {
     let tag = stream.read_u8().await.unwrap();
     (tag, read_startup(stream).await)
 }
 
 /// Plain text to each of `servers`, as `postgres` with the password `secret`.
-pub(super) fn conninfo(servers: &[SocketAddr]) -> Conninfo {
+pub(crate) fn conninfo(servers: &[SocketAddr]) -> Conninfo {
     let host = |address: &SocketAddr| Host {
         endpoint: Endpoint::Tcp { host: Some("db.example".into()), hostaddr: Some(address.ip()) },
         port: address.port(),

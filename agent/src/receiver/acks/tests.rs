@@ -109,11 +109,28 @@ fn a_new_timeline_takes_nothing_back() {
     acks.received(lsn(1500));
     acks.stored(lsn(1500), lsn(1500), now);
     assert_eq!(told(&mut acks, now), Some((1500, 1500)));
-    acks.restart(lsn(1024));
+    acks.restart(lsn(1024), lsn(1500));
+    assert_eq!(told(&mut acks, now), Some((1500, 1500)), "its first status is due at once");
+    assert_eq!(told(&mut acks, now + ms(9_999)), None);
     assert_eq!(told(&mut acks, now + ms(10_000)), Some((1500, 1500)));
     acks.received(lsn(1600));
     acks.stored(lsn(1600), lsn(1400), now + ms(10_000));
     assert_eq!(told(&mut acks, now + ms(10_002)), Some((1600, 1500)));
+}
+
+/// A dead primary's last record reached a standby in part: the standby streams it on, and overwrites it once it is
+/// promoted. Commits of the new timeline must not be released by bytes that are not theirs.
+#[test]
+fn what_lies_behind_the_switch_point_is_no_acknowledgement_of_the_new_timeline() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    acks.received(lsn(1900));
+    acks.stored(lsn(1900), lsn(1900), now);
+    assert_eq!(told(&mut acks, now), Some((1900, 1900)));
+    acks.restart(lsn(1024), lsn(1500));
+    assert_eq!(told(&mut acks, now), Some((1500, 1500)));
+    acks.received(lsn(1700));
+    acks.stored(lsn(1700), lsn(1700), now + ms(5));
+    assert_eq!(told(&mut acks, now + ms(5)), Some((1700, 1700)));
 }
 
 proptest! {

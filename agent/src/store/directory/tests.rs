@@ -114,6 +114,17 @@ fn a_second_agent_is_refused_until_the_first_has_gone() {
 }
 
 #[test]
+fn a_full_disk_is_no_reason_to_do_without_the_lock() {
+    let memory = Memory::default();
+    memory.put(LOCK, vec![]);
+    let mut first = directory(&memory);
+    memory.fail(Op::Write, io::ErrorKind::StorageFull);
+    first.lock_if_used().expect("its note is for a person's eyes only");
+    assert!(!memory.take_fault());
+    assert!(matches!(directory(&memory).lock_if_used(), Err(StoreError::InUse { .. })));
+}
+
+#[test]
 fn a_history_is_kept_once_and_never_replaced() {
     let memory = Memory::default();
     let directory = directory(&memory);
@@ -136,8 +147,14 @@ fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
     for op in [Op::List, Op::Stat, Op::Open, Op::Create, Op::Read, Op::Write, Op::Sync, Op::Rename, Op::SyncDirectory] {
         let memory = Memory::default();
         memory.put(THIRD, segment(7, 3));
+        let mut first = directory(&memory);
+        if op == Op::Write {
+            // The lock's note would take the fault away from the record.
+            memory.put(LOCK, vec![]);
+            first.lock_if_used().expect("free");
+        }
         memory.fail(op, io::ErrorKind::StorageFull);
-        let first = take(&mut directory(&memory), &claim(7, 1));
+        let first = take(&mut first, &claim(7, 1));
         assert!(first.is_err() || memory.take_fault(), "{op:?} was noticed");
         memory.crash(|| true);
         let inventory = take(&mut directory(&memory), &claim(7, 1)).expect("the fault is over");
