@@ -192,7 +192,7 @@ impl Owner {
             Job::Claim { claim, reply } => drop(reply.send(directory.claim(&claim))),
             Job::History { history, keep, mode, reply } => drop(reply.send(directory.history(&history, keep, mode))),
             Job::Begin { stream, claim, timeline, start } => writer.begin(stream, claim, timeline, start),
-            Job::Append { at, data } => writer.append(directory, at, data),
+            Job::Append { at, data } => writer.append(at, data),
             Job::Flush => writer.flush(),
             Job::Finish => writer.finish(),
             Job::Flushed { stream, result } => writer.flushed(directory, stream, result),

@@ -121,11 +121,11 @@ impl Writer {
     }
 
     /// Takes the next bytes. They are written by [`Self::advance`].
-    pub(super) fn append(&mut self, directory: &Directory, at: Lsn, data: Bytes) {
+    pub(super) fn append(&mut self, at: Lsn, data: Bytes) {
         let Some(stream) = &mut self.stream else { return };
         let expected = stream.received();
         if at != expected || expected.checked_add(data.len() as u64).is_none() {
-            return self.fail(directory, StoreError::Discontinuous { at, expected });
+            return self.fail(StoreError::Discontinuous { at, expected });
         }
         stream.waiting_bytes += data.len() as u64;
         stream.waiting.push_back(data);
@@ -149,7 +149,7 @@ impl Writer {
     /// Writes what can be written, and says which flush is due now, if one is and none is under way.
     pub(super) fn advance(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
         if let Err(error) = self.write(directory) {
-            self.fail(directory, error);
+            self.fail(error);
             return None;
         }
         loop {
@@ -160,7 +160,7 @@ impl Writer {
             // "Never" is at once: renames follow as if the disk had answered.
             self.flushed(directory, id, Ok(()));
             if let Err(error) = self.write(directory) {
-                self.fail(directory, error);
+                self.fail(error);
                 return None;
             }
         }
@@ -168,19 +168,19 @@ impl Writer {
 
     /// A flush has returned.
     pub(super) fn flushed(&mut self, directory: &Directory, id: StreamId, result: Result<(), FlushError>) {
-        let Some(stream) = self.stream.as_mut().filter(|stream| stream.id == id) else { return };
-        let Some(flight) = stream.in_flight.take() else { return };
-        match result {
-            Ok(()) => {
-                stream.flushed = flight.upto;
-                self.durable_changes = self.durable_changes.max(flight.changes);
-                // Acknowledged first, renamed second: a commit waits for the former only.
-                self.publish(State::Open);
-                if let Err(error) = self.rename_full(directory) {
-                    self.fail(directory, error);
-                }
-            }
-            Err((doing, name, source)) => self.fail(directory, directory.io(doing, &name, source)),
+        let Some(stream) = &mut self.stream else { return };
+        if let Err((doing, name, source)) = result {
+            // Even an earlier stream's: its failure may have taken bytes of this one, in the same file, which the next
+            // flush would not miss.
+            return self.fail(directory.io(doing, &name, source));
+        }
+        let Some(flight) = stream.in_flight.take_if(|_| stream.id == id) else { return };
+        stream.flushed = flight.upto;
+        self.durable_changes = self.durable_changes.max(flight.changes);
+        // Acknowledged first, renamed second: a commit waits for the former only.
+        self.publish(State::Open);
+        if let Err(error) = self.rename_full(directory) {
+            self.fail(error);
         }
     }
 
@@ -295,7 +295,7 @@ impl Writer {
         self.publish_if_open(State::Closed);
     }
 
-    fn fail(&mut self, _directory: &Directory, error: StoreError) {
+    fn fail(&mut self, error: StoreError) {
         self.stream = None;
         self.publish_if_open(State::Failed(Arc::new(error)));
     }

@@ -56,7 +56,7 @@ async fn the_final_status_tells_what_the_store_did_last() {
     let id = store.begin(claim(), TimelineId::FIRST, START);
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
     let mut stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, position);
-    stream.wal(START, Bytes::from_static(&[1; 100])).unwrap();
+    stream.wal(START, Bytes::from_static(&[1; 20])).unwrap();
     stream.leave(Leaving::Stopped);
     closed(&store, id).await;
     assert!(matches!(stream.run(&mut stop).await, Ok(End::Stopped)));
@@ -65,7 +65,7 @@ async fn the_final_status_tells_what_the_store_did_last() {
     while let (b'd', status) = read_message(&mut server).await {
         told = status[1..17].to_vec();
     }
-    assert_eq!(told, (START.get() + 100).to_be_bytes().repeat(2), "write and flush");
+    assert_eq!(told, (START.get() + 20).to_be_bytes().repeat(2), "write and flush");
 }
 
 #[tokio::test]

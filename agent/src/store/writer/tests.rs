@@ -75,7 +75,7 @@ impl Bench {
     }
 
     fn append(&mut self, from: u64, to: u64) {
-        self.writer.append(&self.directory, Lsn::new(from), wal(from, to));
+        self.writer.append(Lsn::new(from), wal(from, to));
         self.advance();
     }
 
@@ -260,7 +260,7 @@ fn a_segment_of_another_cluster_is_not_even_reported_as_written() {
         let mut at = 0;
         for upto in header_comes_in {
             let part = Bytes::copy_from_slice(&bytes[at as usize..upto as usize]);
-            bench.writer.append(&bench.directory, Lsn::new(MIB + at), part);
+            bench.writer.append(Lsn::new(MIB + at), part);
             bench.advance();
             bench.settle();
             at = upto;
@@ -284,9 +284,23 @@ fn an_unknown_majors_page_magic_is_learned_and_then_held() {
     bench.writer.begin(StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB));
     let mut bytes = wal(2 * MIB, 3 * MIB).to_vec();
     bytes[0] ^= 1;
-    bench.writer.append(&bench.directory, Lsn::new(2 * MIB), bytes.into());
+    bench.writer.append(Lsn::new(2 * MIB), bytes.into());
     bench.advance();
     assert!(bench.failure().is_some_and(|text| text.contains("magic is D111, not D110")), "{:?}", bench.failure());
+}
+
+#[test]
+fn a_failed_flush_of_an_earlier_stream_is_no_success_of_this_one() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 100);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 700);
+    memory.fail(Op::Sync, io::ErrorKind::StorageFull);
+    bench.settle();
+    assert_eq!(bench.positions().1, MIB);
+    assert!(bench.failure().is_some_and(|text| text.starts_with("could not fsync file")), "{:?}", bench.failure());
 }
 
 #[test]
