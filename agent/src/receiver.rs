@@ -10,6 +10,7 @@
 
 mod acks;
 mod backoff;
+mod report;
 mod session;
 mod slot_action;
 mod start;
@@ -25,9 +26,11 @@ use crate::{
     conninfo::{Conninfo, ConninfoError},
     exit::Exit,
     store::{FlushMode, Progress, State, Store, StoreError},
-    wal::Lsn,
+    verbose,
+    wal::{Lsn, TimelineId},
 };
 use backoff::Backoff;
+use report::Reporter;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -81,12 +84,22 @@ struct Memory {
     streaming_since: Option<Instant>,
     /// The byte behind the last one that any connection brought.
     furthest: Lsn,
-    /// The message that was logged last: a state is reported once, not at every attempt.
-    reported: Option<String>,
+    reporter: Reporter,
+    /// Why what was received last may not be durable, until a later stream has ended well.
+    undurable: Option<String>,
     /// Said once: that the server is newer than this agent.
     newer_version_reported: bool,
     /// Said once each: files that have a segment's name and another size.
     wrong_sizes_reported: Vec<String>,
+}
+
+impl Memory {
+    /// WAL streams and has come to `written`: if that is as far as ever, trouble is over.
+    fn streaming(&mut self, written: Lsn, timeline: TimelineId) {
+        if written >= self.furthest {
+            self.reporter.streaming(written, timeline);
+        }
+    }
 }
 
 impl Receiver {
@@ -119,13 +132,13 @@ impl Receiver {
             // How an earlier stream ended has been dealt with.
             let began = self.store.stream() != before;
             let closed = if began { self.close_files(&mut stop).await } else { Ok(()) };
+            if began {
+                self.memory.undurable = closed.as_ref().err().map(Trouble::to_string);
+            }
             let trouble = match (outcome, closed) {
                 (Ok(()), Ok(())) => return Ok(()),
-                (outcome, Err(trouble)) if outcome.is_ok() || stop.is_requested() => {
-                    tracing::error!("what was received last may not be durable: {trouble}");
-                    return Err(Exit::StopIncomplete);
-                }
-                (Ok(()), Err(trouble)) | (Err(trouble), _) => trouble,
+                (Ok(()), Err(_)) => break,
+                (Err(trouble), _) => trouble,
             };
             if stop.is_requested() {
                 break;
@@ -139,17 +152,23 @@ impl Receiver {
             }
             if self.has_progressed() {
                 backoff.reset();
-                self.memory.reported = None;
+                self.memory.reporter.forget();
             }
             let wait = backoff.next(trouble.pace());
-            self.report(&trouble, wait);
+            self.memory.reporter.trouble(&trouble, wait);
             tokio::select! {
                 () = sleep(wait) => {}
-                () = stop.requested() => {}
+                () = stop.requested() => verbose!("received interrupt signal, exiting"),
             }
             self.renew_conninfo();
         }
-        Ok(())
+        match self.memory.undurable {
+            None => Ok(()),
+            Some(why) => {
+                tracing::error!("what was received last may not be durable (it was not acknowledged): {why}");
+                Err(Exit::StopIncomplete)
+            }
+        }
     }
 
     /// Whether the connection that ended was worth its while. A server that breaks each stream at once would otherwise be
@@ -164,7 +183,7 @@ impl Receiver {
 
     /// Waits for a predecessor to leave the directory, if there is one.
     async fn take_lock(&self, stop: &mut Stop) -> Result<(), Exit> {
-        let deadline = Instant::now() + PREDECESSOR_PATIENCE;
+        let (deadline, mut waiting) = (Instant::now() + PREDECESSOR_PATIENCE, false);
         loop {
             let lock = async { Ok(self.store.lock_if_used().await?) };
             let trouble = match unless_stopped(stop, lock).await {
@@ -179,6 +198,10 @@ impl Receiver {
             if !in_use || Instant::now() >= deadline {
                 tracing::error!("{trouble}");
                 return Err(trouble.exit(true, true).unwrap_or(Exit::Failed));
+            }
+            if !std::mem::replace(&mut waiting, true) {
+                let patience = PREDECESSOR_PATIENCE.as_secs();
+                tracing::info!("waiting up to {patience} s for another wal-agent to leave the directory");
             }
             tokio::select! {
                 () = sleep(LOCK_INTERVAL) => {}
@@ -216,28 +239,6 @@ impl Receiver {
             Some(Err(error)) => tracing::warn!("connection settings are not renewed: {error}"),
             None => {}
         }
-    }
-
-    /// Logs a trouble where it is handled: here, and once for each state.
-    fn report(&mut self, trouble: &Trouble, wait: Duration) {
-        let text = trouble.to_string();
-        let again = if wait.is_zero() {
-            "disconnected; trying again".to_owned()
-        } else {
-            format!("disconnected; waiting {:.1} seconds to try again", wait.as_secs_f64())
-        };
-        if self.memory.reported.as_ref() == Some(&text) {
-            tracing::debug!("{text}");
-            tracing::debug!("{again}");
-            return;
-        }
-        if trouble.needs_a_person() {
-            tracing::error!("{text}");
-        } else {
-            tracing::warn!("{text}");
-        }
-        tracing::info!("{again}");
-        self.memory.reported = Some(text);
     }
 }
 

@@ -54,21 +54,25 @@ pub(crate) fn main(args: Vec<String>) -> ExitCode {
 
 fn run(args: &[String]) -> Result<(), Failure> {
     let (command, args) = args.split_first().map_or((None, args), |(command, args)| (Some(command.as_str()), args));
+    let asks_for_help = |arg: &String| arg == "--help" || arg == "-h";
     match command {
+        _ if args.iter().any(asks_for_help) => help(),
         Some("demo") => demo::run(args),
         Some("test") => test::run(args),
         Some("fetch") => {
             no_more(args)?;
             Ok(harness::postgres::fetch_all()?)
         }
-        Some("--help" | "-h" | "help") => {
-            // Whoever closed the pipe has read enough.
-            let _ = io::stdout().write_all(HELP.as_bytes());
-            Ok(())
-        }
+        Some("--help" | "-h" | "help") => help(),
         Some(other) => Err(Failure::Usage(format!("there is no command {other:?}"))),
         None => Err(Failure::Usage("which command?".into())),
     }
+}
+
+fn help() -> Result<(), Failure> {
+    // Whoever closed the pipe has read enough.
+    let _ = io::stdout().write_all(HELP.as_bytes());
+    Ok(())
 }
 
 fn no_more(args: &[String]) -> Result<(), Failure> {

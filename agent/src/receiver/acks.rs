@@ -93,6 +93,11 @@ impl Acks {
         self.flushed < self.received
     }
 
+    /// The byte behind the last one that the operating system has.
+    pub(crate) fn written(&self) -> Lsn {
+        self.written
+    }
+
     /// Bytes received but not yet given to the operating system.
     pub(crate) fn backlog(&self) -> u64 {
         self.received.bytes_since(self.written)

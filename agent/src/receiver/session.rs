@@ -57,7 +57,8 @@ impl Receiver {
                 Started::Streaming => {
                     self.memory.streaming_since = Some(Instant::now());
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
-                    let stream = Stream::new(&mut connection, &self.store, stream, &mut acks, &self.settings, position);
+                    let Self { store, settings, memory, .. } = &mut *self;
+                    let stream = Stream::new(&mut connection, store, stream, &mut acks, settings, memory, position);
                     match stream.run(stop).await? {
                         End::Stopped => {
                             at_most(FAREWELL_PATIENCE, connection.close()).await;

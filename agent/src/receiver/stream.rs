@@ -1,7 +1,8 @@
 //! One timeline's stream: bytes to the store, statuses to the server, until one of the two or the user ends it.
 
 use super::{
-    FAREWELL_PATIENCE, STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position, unless_stopped,
+    FAREWELL_PATIENCE, Memory, STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position,
+    unless_stopped,
 };
 use crate::{
     replication::{Message, NextTimeline, StatusUpdate, end_of_timeline},
@@ -40,6 +41,9 @@ pub(super) struct Stream<'a> {
     id: StreamId,
     acks: &'a mut Acks,
     settings: &'a Settings,
+    memory: &'a mut Memory,
+    /// Whether the server has sent anything on this stream.
+    heard: bool,
     timeline: TimelineId,
     /// The byte behind the last one received.
     received: Lsn,
@@ -63,6 +67,7 @@ impl<'a> Stream<'a> {
         id: StreamId,
         acks: &'a mut Acks,
         settings: &'a Settings,
+        memory: &'a mut Memory,
         start: Position,
     ) -> Self {
         let progress = store.progress();
@@ -74,6 +79,8 @@ impl<'a> Stream<'a> {
             id,
             acks,
             settings,
+            memory,
+            heard: false,
             timeline,
             received,
             flush_at: Instant::now(),
@@ -88,6 +95,9 @@ impl<'a> Stream<'a> {
         self.stop_behind_end_position();
         loop {
             let now = Instant::now();
+            if self.heard {
+                self.memory.streaming(self.acks.written(), self.timeline);
+            }
             if let Some(status) = self.acks.due(now) {
                 self.send(status);
             }
@@ -123,24 +133,25 @@ impl<'a> Stream<'a> {
 
     fn received(&mut self, event: CopyEvent) -> Result<(), Trouble> {
         match event {
-            CopyEvent::Data(payload) => match Message::parse(payload)? {
-                Message::Wal { start, data } => self.wal(start, data),
-                Message::KeepAlive { reply_requested, .. } => {
-                    if reply_requested {
-                        self.acks.reply_requested(Instant::now());
-                        // With --synchronous, a flush is under way or due anyway.
-                        if self.acks.unflushed() && self.settings.flush != FlushMode::Synchronous {
-                            self.store.flush();
-                        }
-                    }
-                    Ok(())
+            CopyEvent::Data(payload) => {
+                self.heard = true;
+                match Message::parse(payload)? {
+                    Message::Wal { start, data } => return self.wal(start, data),
+                    Message::KeepAlive { reply_requested, .. } if reply_requested => self.reply_requested(),
+                    Message::KeepAlive { .. } => {}
                 }
-            },
-            CopyEvent::Done => {
-                self.leave(Leaving::TimelineEnded);
-                Ok(())
             }
-            CopyEvent::Finished => Err(Trouble::ServerEnded),
+            CopyEvent::Done => self.leave(Leaving::TimelineEnded),
+            CopyEvent::Finished => return Err(Trouble::ServerEnded),
+        }
+        Ok(())
+    }
+
+    fn reply_requested(&mut self) {
+        self.acks.reply_requested(Instant::now());
+        // With --synchronous, a flush is under way or due anyway.
+        if self.acks.unflushed() && self.settings.flush != FlushMode::Synchronous {
+            self.store.flush();
         }
     }
 

@@ -43,10 +43,7 @@ pub enum Trouble {
     #[error("replication stream was terminated before stop point")]
     ServerEnded,
     /// There is no such slot, and it is not to be created.
-    #[error(
-        "replication slot \"{0}\" does not exist; create it with --create-slot, or correct its name (wal-agent creates it \
-             by itself unless --no-create-slot is given)"
-    )]
+    #[error("replication slot \"{0}\" does not exist; create it with --create-slot, or correct its name")]
     SlotMissing(String),
     /// The server is on an older timeline than the directory.
     #[error(

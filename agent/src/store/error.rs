@@ -74,7 +74,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// What arrived, or lies there, is no segment of this cluster at this place.
-    #[error("\"{path}\" would not be a segment of this cluster: {source}", path = path.display())]
+    #[error("\"{path}\" is no segment of this cluster: {source}; if it was there before, move it away", path = path.display())]
     Page {
         /// The segment.
         path: PathBuf,

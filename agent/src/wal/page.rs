@@ -43,7 +43,7 @@ pub enum PageError {
     #[error("the segment is too short for a page header")]
     Short,
     /// Flags, timeline, segment or block size cannot be those of a first page.
-    #[error("no page header of a segment's beginning: {what} is {found}")]
+    #[error("it does not begin as a segment does ({what} in its page header: {found})")]
     Malformed {
         /// The field.
         what: &'static str,

@@ -41,6 +41,9 @@ pub(super) fn run(args: &[String]) -> Result<(), Failure> {
     let summary = Summary::of(BufReader::new(child.stdout.take().context("cargo has no stdout")?))?;
     let ok = child.wait()?.success();
     say(&summary.text(start.elapsed().as_secs()));
+    if ok && summary.passed == 0 {
+        return Err(Failure::Usage("no test has such a name".into()));
+    }
     // Programs that do not compile, or crash, fail without a result of their own.
     if ok && summary.failed == 0 { Ok(()) } else { Err(Failure::Told) }
 }

@@ -51,11 +51,11 @@ async fn closed(store: &Store, id: StreamId) {
 async fn the_final_status_tells_what_the_store_did_last() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, settings, mut acks) = (store(&dir), settings(), acks());
-    let (mut connection, mut server) = connected();
+    let ((mut connection, mut server), mut memory) = (connected(), Memory::default());
     let (_stopper, mut stop) = Stopper::new();
     let id = store.begin(claim(), TimelineId::FIRST, START);
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
-    let mut stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, position);
+    let mut stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, &mut memory, position);
     stream.wal(START, Bytes::from_static(&[1; 20])).unwrap();
     stream.leave(Leaving::Stopped);
     closed(&store, id).await;
@@ -72,11 +72,11 @@ async fn the_final_status_tells_what_the_store_did_last() {
 async fn a_stop_does_not_wait_for_a_server_that_never_says_how_its_timeline_ended() {
     let dir = tempfile::tempdir().unwrap();
     let (mut store, settings, mut acks) = (store(&dir), settings(), acks());
-    let (mut connection, mut server) = connected();
+    let ((mut connection, mut server), mut memory) = (connected(), Memory::default());
     let (stopper, mut stop) = Stopper::new();
     let id = store.begin(claim(), TimelineId::FIRST, START);
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
-    let stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, position);
+    let stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, &mut memory, position);
     let silent = async {
         server.write_all(&message(b'c', b"")).await.unwrap();
         while read_message(&mut server).await.0 != b'c' {}
