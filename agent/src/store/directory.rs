@@ -76,14 +76,17 @@ impl Directory {
         self.fs.sync_directory(".").map_err(|error| self.io("fsync directory", "", error))
     }
 
-    /// Compares a history with the one that is kept, if there is one; otherwise keeps it if `keep`.
+    /// Compares a history with the one that is kept, if there is one; otherwise keeps it if `keep`. One that a crash has
+    /// left half-written counts as not kept.
     pub(super) fn history(&self, history: &HistoryFile, keep: bool, mode: u32) -> Result<(), StoreError> {
         let name = HistoryName(history.timeline).to_string();
         match self.read(&name, history.content.len() + 1)? {
             Some(kept) if kept == history.content => Ok(()),
-            Some(_) => Err(StoreError::HistoryConflict { path: self.path_of(&name) }),
-            None if keep => self.write_durably(&name, ".", &history.content, mode),
-            None => Ok(()),
+            Some(kept) if !is_torn(&kept, &history.content) => {
+                Err(StoreError::HistoryConflict { path: self.path_of(&name) })
+            }
+            _ if keep => self.write_durably(&name, ".", &history.content, mode),
+            _ => Ok(()),
         }
     }
 
@@ -178,6 +181,12 @@ impl Directory {
         self.fs.rename(&temporary, name).map_err(|error| self.io("rename file", &temporary, error))?;
         self.fs.sync_directory(parent).map_err(|error| self.io("fsync directory", parent, error))
     }
+}
+
+/// Whether `kept` is what a crash may have left of `whole`: no byte of it, or a part that breaks off in the middle of a line.
+/// Whole lines may be another server's shorter history.
+fn is_torn(kept: &[u8], whole: &[u8]) -> bool {
+    kept.iter().all(|&byte| byte == 0) || (whole.starts_with(kept) && !kept.ends_with(b"\n"))
 }
 
 #[cfg(test)]

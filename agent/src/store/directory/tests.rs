@@ -143,6 +143,30 @@ fn a_history_is_kept_once_and_never_replaced() {
 }
 
 #[test]
+fn a_history_that_a_crash_has_torn_is_written_again() {
+    let whole = b"1\t0/5\tx\n\n2\t0/9\ty\n";
+    let three = HistoryFile { timeline: TimelineId::new(3).expect("3"), content: whole.to_vec() };
+    let check = |kept: &[u8], heals: bool| {
+        let memory = Memory::default();
+        memory.put("00000003.history", kept.to_vec());
+        let directory = directory(&memory);
+        assert_eq!(directory.history(&three, false, 0o600).is_ok(), heals, "{kept:?}");
+        assert_eq!(memory.content("00000003.history").as_deref(), Some(kept), "looking changes nothing");
+        assert_eq!(directory.history(&three, true, 0o600).is_ok(), heals, "{kept:?}");
+        memory.crash(|| false);
+        let expected = if heals { &whole[..] } else { kept };
+        assert_eq!(memory.content("00000003.history").as_deref(), Some(expected));
+    };
+    check(b"", true);
+    check(&[0; 19], true);
+    check(&whole[..3], true);
+    check(&whole[..whole.len() - 1], true);
+    check(b"1\t0/5\tx\n", false);
+    check(b"1\t0/6", false);
+    check(whole, true);
+}
+
+#[test]
 fn whatever_fails_while_claiming_the_next_attempt_succeeds() {
     for op in [Op::List, Op::Stat, Op::Open, Op::Create, Op::Read, Op::Write, Op::Sync, Op::Rename, Op::SyncDirectory] {
         let memory = Memory::default();

@@ -219,16 +219,24 @@ fn finishing_makes_everything_durable_and_keeps_the_partial() {
 
 #[test]
 fn a_partial_of_any_size_is_continued() {
-    for kept in [0, 1, 5000, MIB as usize, MIB as usize + 7] {
+    for (kept, reserves) in
+        [0, 1, 5000, MIB as usize, MIB as usize + 7].into_iter().flat_map(|n| [(n, true), (n, false)])
+    {
         let memory = Memory::default();
         let mut bytes = wal(MIB, 2 * MIB).to_vec();
         bytes.extend([9; 7]);
         memory.put(&(name(1) + ".partial"), bytes[..kept].to_vec());
+        if !reserves {
+            memory.fail(Op::Reserve, io::ErrorKind::Unsupported);
+        }
         let mut bench = Bench::on(&memory, FlushMode::Synchronous);
         bench.begin(MIB);
-        bench.append(MIB, 2 * MIB);
+        bench.append(MIB, MIB + 10);
+        let partial = memory.content(&(name(1) + ".partial")).map(|bytes| bytes.len() as u64);
+        assert_eq!(partial, Some(MIB), "{kept} {reserves}");
+        bench.append(MIB + 10, 2 * MIB);
         bench.settle();
-        assert_eq!(memory.content(&name(1)), Some(wal(MIB, 2 * MIB).to_vec()), "{kept}");
+        assert_eq!(memory.content(&name(1)), Some(wal(MIB, 2 * MIB).to_vec()), "{kept} {reserves}");
     }
 }
 
