@@ -89,7 +89,7 @@ fn judge(ended: &Ended, terse: bool, expected: &[&str], code: i32) -> Result<()>
     // pg_receivewal says these beside.
     let beside = ["wal-agent: error: disconnected", "wal-agent: hint: Try \"wal-agent --help\" for more information."];
     // As in libpq, each attempt to connect has a line, and so have a server's further words.
-    let more = ["connection to server ", "DETAIL:  ", "HINT:  "];
+    let more = ["connection to server ", "DETAIL:  ", "HINT:  ", "wal-agent: waiting up to "];
     let lines = stderr.lines().filter(|line| !beside.contains(line) && !more.iter().any(|more| line.starts_with(more)));
     let lines: Vec<_> = lines.collect();
     let errors = lines.iter().filter(|line| line.starts_with("wal-agent: error: ")).count();

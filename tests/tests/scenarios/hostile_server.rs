@@ -318,7 +318,7 @@ async fn wal_that_is_not_what_was_asked_for_is_told() -> Result<()> {
         (page_header(0xD116, 2, at(SEGMENT), own), "address is 0/400000"),
         (page_header(0xD116, 3, START, own), "timeline is 3"),
         (page_header(0xD118, 2, START, own), "magic is D118"),
-        (vec![7; 40], "no page header"),
+        (vec![7; 40], "does not begin as a segment does"),
     ] {
         check(whole(header), &["000000020000000000000003.partial", expected]).await?;
     }
@@ -327,9 +327,11 @@ async fn wal_that_is_not_what_was_asked_for_is_told() -> Result<()> {
 
 #[tokio::test]
 async fn a_next_timeline_that_cannot_be_is_told() -> Result<()> {
+    let mut page = page_header(0xD116, 2, START, script().system.parse()?);
+    page.resize(256, 1);
     let next = |timeline: &str, start: &str| Script {
         next_timeline: Some((timeline.into(), start.into())),
-        stream: wal(START, &[1; 256]),
+        stream: wal(START, &page),
         ..script()
     };
     check(next("1", "0/300100"), &["unexpected next timeline 1, following timeline 2"]).await?;
