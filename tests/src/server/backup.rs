@@ -50,6 +50,22 @@ impl Server {
         Ok(Backup { home, build: self.build.clone(), account: self.account, segment_size: self.segment_size })
     }
 
+    /// The `primary_conninfo` that `pg_basebackup -R` writes for a standby that uses `conninfo`. There is no
+    /// `pg_basebackup` of 13 and 14.
+    ///
+    /// # Errors
+    /// The backup fails, or holds no such line.
+    pub fn primary_conninfo(&self, conninfo: &str) -> Result<String> {
+        let home = Home::new(self.account)?;
+        let data = home.path().join("data");
+        let mut command = process::command(&Tools::basebackup_for(self.build.major)?, self.account);
+        command.arg("-D").arg(&data).args(["-R", "-X", "none", "-c", "fast", "--no-sync", "-d", conninfo]);
+        process::run(&mut command)?;
+        let settings = fs::read_to_string(data.join("postgresql.auto.conf"))?;
+        let line = settings.lines().find_map(|line| line.strip_prefix("primary_conninfo = '")?.strip_suffix('\''));
+        Ok(line.context("pg_basebackup -R wrote no primary_conninfo")?.replace("''", "'"))
+    }
+
     /// A hot standby of `primary` with its settings, started and streaming under the application name
     /// `standby_<port of the primary>`.
     ///

@@ -295,10 +295,11 @@ fn page_header(magic: u16, timeline: u32, address: Lsn, system: u64) -> Vec<u8> 
 async fn wal_that_is_not_what_was_asked_for_is_told() -> Result<()> {
     let streaming = |stream: Vec<u8>| broken(Step::Stream, stream, Then::Hang);
     let at = |offset: u64| Lsn::new(START.get() + offset);
-    let first = wal(START, &[1; 100]);
+    // Too short for the store to find that it is no page.
+    let first = wal(START, &[1; 30]);
     check(streaming(wal(at(8), b"x")), &["got WAL data at 0/300008, expected 0/300000"]).await?;
     check(streaming(wal(Lsn::new(SEGMENT), b"x")), &["got WAL data at 0/100000, expected 0/300000"]).await?;
-    check(streaming([first.clone(), wal(at(99), b"x")].concat()), &["got WAL data at 0/300063"]).await?;
+    check(streaming([first.clone(), wal(at(29), b"x")].concat()), &["got WAL data at 0/30001D"]).await?;
     check(streaming([first.clone(), first.clone()].concat()), &["got WAL data at 0/300000"]).await?;
     check(streaming(wal(Lsn::new(u64::MAX), b"xx")), &["runs over the end of the log"]).await?;
     check(streaming(data(b"")), &["streaming header too small: 0"]).await?;
@@ -322,6 +323,23 @@ async fn wal_that_is_not_what_was_asked_for_is_told() -> Result<()> {
     ] {
         check(whole(header), &["000000020000000000000003.partial", expected]).await?;
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_newer_server_is_streamed_from_with_one_warning() -> Result<()> {
+    let mut page = page_header(0xD200, 2, START, script().system.parse()?);
+    page.resize(256, 1);
+    let newer = Script { version: "19beta1".into(), ..broken(Step::Stream, wal(START, &page), Then::Hang) };
+    let server = Scripted::always(newer).await?;
+    let dir = tempfile::tempdir()?;
+    let launch = Launch::wal_agent()?.dbname(&format!("{} password=x", server.conninfo())).directory(dir.path());
+    let ended = launch.args(["-w", "--no-loop", "--endpos", "0/300080"]).run().await?;
+    ensure!(ended.code == Some(0), "{ended:?}");
+    let warning = "wal-agent: warning: server version 19beta1 is newer than this agent";
+    ensure!(ended.stderr.matches(warning).count() == 1, "{ended:?}");
+    let kept = std::fs::read(dir.path().join("000000020000000000000003.partial"))?;
+    ensure!(kept[..256] == page[..], "what was sent is kept");
     Ok(())
 }
 

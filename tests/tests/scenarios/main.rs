@@ -11,6 +11,7 @@ mod hostile_server;
 mod identity;
 mod oracle;
 mod pg_receivewal_test_plan;
+mod primary_conninfo;
 mod resume;
 mod slots;
 mod stopping;
