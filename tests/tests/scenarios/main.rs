@@ -3,6 +3,7 @@
 #[macro_use]
 mod common;
 
+mod attacks;
 mod harness_itself;
 mod hostile_server;
 mod identity;
