@@ -4,6 +4,7 @@
 mod common;
 
 mod acknowledgements;
+mod attacks;
 mod bad_input;
 mod demo;
 mod harness_itself;
