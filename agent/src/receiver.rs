@@ -94,11 +94,17 @@ struct Memory {
 }
 
 impl Memory {
-    /// WAL streams and has come to `written`: if that is as far as ever, trouble is over.
-    fn streaming(&mut self, written: Lsn, timeline: TimelineId) {
-        if written >= self.furthest {
+    /// WAL streams and has come to `written`. Trouble is over once that is further than ever, or has lasted; before, the
+    /// same trouble may strike again at the same place.
+    fn streaming(&mut self, written: Lsn, timeline: TimelineId, now: Instant) {
+        if written > self.furthest || self.steady_at().is_some_and(|at| at <= now) {
             self.reporter.streaming(written, timeline);
         }
+    }
+
+    /// When the present stream will have lasted, if that is of interest.
+    fn steady_at(&self) -> Option<Instant> {
+        self.streaming_since.filter(|_| self.reporter.is_troubled()).map(|since| since + STEADY)
     }
 }
 

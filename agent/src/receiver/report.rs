@@ -40,11 +40,16 @@ impl Reporter {
         tracing::info!("{again}");
     }
 
-    /// WAL streams, and everything that was here before the trouble has been passed.
+    /// WAL streams as it did before the trouble.
     pub(super) fn streaming(&mut self, at: Lsn, timeline: TimelineId) {
         if self.current.take().is_some() {
             tracing::info!("streaming again at {at} (timeline {timeline})");
         }
+    }
+
+    /// Whether a trouble was told and not its end.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.current.is_some()
     }
 
     /// The next trouble is another one, even if it reads the same.

@@ -96,7 +96,7 @@ impl<'a> Stream<'a> {
         loop {
             let now = Instant::now();
             if self.heard {
-                self.memory.streaming(self.acks.written(), self.timeline);
+                self.memory.streaming(self.acks.written(), self.timeline, now);
             }
             if let Some(status) = self.acks.due(now) {
                 self.send(status);
@@ -112,7 +112,9 @@ impl<'a> Stream<'a> {
                 self.stored()?;
                 return self.farewell(leaving, stop).await;
             }
-            let wake = self.acks.deadline().unwrap_or(now).min(self.flush_at);
+            let steady_at = self.memory.steady_at().filter(|_| self.heard);
+            let deadlines = [self.acks.deadline(), Some(self.flush_at), steady_at];
+            let wake = deadlines.into_iter().flatten().min().unwrap_or(now);
             let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {

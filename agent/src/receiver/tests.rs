@@ -37,3 +37,19 @@ async fn files_count_as_closed_only_when_this_streams_are() {
         assert_eq!((progress.stream, progress.flushed.get()), (id, start.get() + 20));
     }
 }
+
+/// The same refusal after each start is one trouble, however often the stream was open in between.
+#[test]
+fn trouble_is_over_once_the_stream_is_further_than_ever_or_has_lasted() {
+    let now = Instant::now();
+    let check = |written: u64, after: u64, over: bool| {
+        let mut memory = Memory { furthest: Lsn::new(100), streaming_since: Some(now), ..Memory::default() };
+        memory.reporter.trouble(&Trouble::ServerEnded, Duration::ZERO);
+        memory.streaming(Lsn::new(written), TimelineId::FIRST, now + Duration::from_secs(after));
+        assert_eq!(memory.reporter.is_troubled(), !over, "{written} after {after} s");
+    };
+    check(50, 0, false);
+    check(100, 9, false);
+    check(101, 0, true);
+    check(100, 10, true);
+}
