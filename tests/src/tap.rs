@@ -3,7 +3,6 @@
 use anyhow::{Context, Result, bail};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -160,12 +159,6 @@ impl Notes {
         let status = Status { connection: self.connection, at: Instant::now(), write, flush, apply };
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).push(status);
     }
-}
-
-/// The longest time between two statuses of a connection.
-pub fn longest_silence(statuses: &[Status]) -> Duration {
-    let pairs = statuses.windows(2).filter(|pair| pair[0].connection == pair[1].connection);
-    pairs.map(|pair| pair[1].at - pair[0].at).max().unwrap_or_default()
 }
 
 #[cfg(test)]

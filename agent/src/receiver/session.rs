@@ -9,7 +9,7 @@ use super::{
     unless_stopped,
 };
 use crate::{
-    replication::{self, NextTimeline, ReplicationError, Slot, Started, Support, System},
+    replication::{self, NextTimeline, Slot, Started, Support, System},
     store::{Claim, FlushMode, Identity, Inventory},
     verbose,
     wal::{HistoryFile, PageMagic, TimelineHistory, TimelineId},
@@ -17,11 +17,6 @@ use crate::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// SQLSTATE of a slot that is not there.
-const UNDEFINED_OBJECT: &str = "42704";
-/// SQLSTATE of a slot that is there already.
-const DUPLICATE_OBJECT: &str = "42710";
 
 /// What was learned before streaming.
 struct Prepared {
@@ -220,7 +215,7 @@ impl Receiver {
             return Err(Trouble::SlotMissing(name.to_owned()));
         }
         match replication::create_slot(connection, &system.version, name, true).await {
-            Err(error) if has_code(&error, DUPLICATE_OBJECT) => Ok(()),
+            Err(error) if error.is_duplicate_slot() => Ok(()),
             created => {
                 created?;
                 tracing::info!("created replication slot \"{name}\", which was missing");
@@ -239,7 +234,7 @@ impl Receiver {
         let started = replication::start_replication(connection, slot, position.lsn, position.timeline).await;
         match (started, slot) {
             // Before 15 there was no way to ask for it.
-            (Err(error), Some(name)) if has_code(&error, UNDEFINED_OBJECT) && self.settings.create_missing_slot => {
+            (Err(error), Some(name)) if error.is_missing_slot() && self.settings.create_missing_slot => {
                 self.create_slot(connection, system, name).await?;
                 Ok(replication::start_replication(connection, slot, position.lsn, position.timeline).await?)
             }
@@ -255,8 +250,4 @@ impl Receiver {
             }
         }
     }
-}
-
-fn has_code(error: &ReplicationError, code: &str) -> bool {
-    error.server().is_some_and(|error| error.code == code)
 }

@@ -3,8 +3,7 @@
 use super::Trouble;
 use crate::{
     conninfo::Conninfo,
-    replication::{self, ReplicationError},
-    verbose,
+    replication, verbose,
     wire::{Connection, Purpose},
 };
 
@@ -31,7 +30,7 @@ pub async fn act_on_slot(conninfo: &Conninfo, name: &str, job: SlotJob) -> Resul
         SlotJob::Create { if_not_exists } => {
             verbose!("creating replication slot \"{name}\"");
             match replication::create_slot(&mut connection, &system.version, name, false).await {
-                Err(error) if if_not_exists && is_duplicate(&error) => {}
+                Err(error) if if_not_exists && error.is_duplicate_slot() => {}
                 created => created?,
             }
         }
@@ -42,9 +41,4 @@ pub async fn act_on_slot(conninfo: &Conninfo, name: &str, job: SlotJob) -> Resul
     }
     connection.close().await;
     Ok(())
-}
-
-/// SQLSTATE 42710, `duplicate_object`.
-fn is_duplicate(error: &ReplicationError) -> bool {
-    error.server().is_some_and(|error| error.code == "42710")
 }

@@ -45,6 +45,20 @@ impl ReplicationError {
         }
     }
 
+    /// Whether the server has no slot of that name (SQLSTATE 42704, `undefined_object`).
+    pub fn is_missing_slot(&self) -> bool {
+        self.has_code("42704")
+    }
+
+    /// Whether the server has a slot of that name already (SQLSTATE 42710, `duplicate_object`).
+    pub fn is_duplicate_slot(&self) -> bool {
+        self.has_code("42710")
+    }
+
+    fn has_code(&self, code: &str) -> bool {
+        self.server().is_some_and(|error| error.code == code)
+    }
+
     pub(super) fn answer(command: &str, why: impl Into<String>) -> Self {
         Self::Answer { command: command.to_owned(), why: why.into() }
     }

@@ -73,7 +73,7 @@ fn reservation(row: &ResultSet, restart: usize, timeline: usize) -> Result<Slot,
 /// Creates a physical slot; with `reserve`, WAL is held back from the last checkpoint on.
 ///
 /// # Errors
-/// If the server refuses; SQLSTATE 42710 means that there is a slot of this name.
+/// If the server refuses; [`ReplicationError::is_duplicate_slot`] tells that there is a slot of this name.
 pub async fn create_slot(
     connection: &mut Connection,
     version: &Version,
