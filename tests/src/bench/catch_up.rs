@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use wal_agent::wal::Lsn;
 
 /// The slot of the run under way.
 const SLOT: &str = "bench_run";
@@ -86,12 +87,16 @@ impl CatchUp {
             start_up: [Receiver::Ours, Receiver::Theirs].map(|_| Duration::ZERO),
             idle: idle(stage).await?,
         };
+        let ceilings = stage.wants("P1") || link == Link::Tls;
+        if ceilings {
+            stage.helper()?;
+        }
         for (receiver, took) in [Receiver::Ours, Receiver::Theirs].into_iter().zip(&mut measured.start_up) {
             stage.doing(format_args!("catch-up over {link}: start and stop of {receiver}"));
             *took = start_and_stop(stage, source, link, receiver).await?;
         }
         let mut turns = vec![Turn::Receive(Receiver::Ours), Turn::Receive(Receiver::Theirs)];
-        if stage.wants("P1") || link == Link::Tls {
+        if ceilings {
             turns.extend([Turn::Receive(Receiver::Discard), Turn::Disk]);
         }
         for round in 1..=stage.rounds() {
@@ -145,18 +150,19 @@ impl CatchUp {
     }
 }
 
-/// The command that has `receiver` fill `dir` up to the source's end.
+/// The command that has `receiver` fill `dir` until it is beyond `end`.
 ///
 /// # Errors
 /// The program cannot be had.
-pub fn command(stage: &Stage, source: &Source, link: Link, receiver: Receiver, dir: &Path) -> Result<Command> {
+pub async fn command(stage: &Stage, link: Link, receiver: Receiver, dir: &Path, end: Lsn) -> Result<Command> {
+    let source = stage.source().await?;
     let program = match receiver {
         Receiver::Ours => stage.agent().to_owned(),
         Receiver::Theirs => stage.postgres().program("pg_receivewal")?,
         Receiver::Discard => stage.helper()?,
     };
     let mut command = process::command(&program, None);
-    let (conninfo, end) = (source.conninfo(link), source.end_position().to_string());
+    let (conninfo, end) = (source.conninfo(link), end.to_string());
     if receiver == Receiver::Discard {
         command.args(["bench-discard", &conninfo, SLOT, &source.start().to_string(), &end]);
     } else {
@@ -182,23 +188,21 @@ fn prepare(stage: &Stage) -> Result<PathBuf> {
 
 async fn run(stage: &Stage, source: &Source, link: Link, receiver: Receiver) -> Result<Run> {
     let dir = fresh(stage, source).await?;
-    let command = command(stage, source, link, receiver, &dir)?;
+    let command = command(stage, link, receiver, &dir, source.end_position(source.segments())).await?;
     let before = usage::machine_cpu()?;
     let usage = usage::run(command, &stage.dir().join("receiver.log")).await?;
     // What it left dirty is its work, too.
     sync();
     let machine_cpu = usage::machine_cpu()?.saturating_sub(before);
     if receiver != Receiver::Discard {
-        source.check(&dir).with_context(|| format!("{receiver} has not received everything"))?;
+        source.check(&dir, source.segments()).with_context(|| format!("{receiver} has not received everything"))?;
     }
     Ok(Run { usage, machine_cpu })
 }
 
 async fn start_and_stop(stage: &Stage, source: &Source, link: Link, receiver: Receiver) -> Result<Duration> {
     let dir = fresh(stage, source).await?;
-    let mut command = command(stage, source, link, receiver, &dir)?;
-    // The last one counts.
-    command.args(["--endpos", &source.start().to_string()]);
+    let command = command(stage, link, receiver, &dir, source.start()).await?;
     Ok(usage::run(command, &stage.dir().join("receiver.log")).await?.wall)
 }
 

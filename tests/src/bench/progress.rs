@@ -33,13 +33,20 @@ impl Progress {
 
     /// Says what begins now.
     pub fn doing(&self, what: impl Display) {
+        if self.bar.is_some() {
+            self.moving(what);
+        } else {
+            let seconds = self.start.elapsed().as_secs();
+            self.write(format_args!("{:>3}:{:02}  {what}", seconds / 60, seconds % 60));
+        }
+    }
+
+    /// Says how far it is, where something can move.
+    pub fn moving(&self, what: impl Display) {
         if let Some(bar) = &self.bar {
             // Begun late: what was said before is not to be overwritten.
             bar.enable_steady_tick(FRAME);
             bar.set_message(what.to_string());
-        } else {
-            let seconds = self.start.elapsed().as_secs();
-            self.write(format_args!("{:>3}:{:02}  {what}", seconds / 60, seconds % 60));
         }
     }
 

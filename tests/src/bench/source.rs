@@ -66,9 +66,9 @@ impl Source {
         self.end
     }
 
-    /// For `--endpos`: receivers stop when they are beyond it, which is when the last segment is whole.
-    pub fn end_position(&self) -> Lsn {
-        Lsn::new(self.end.get() - 1)
+    /// For `--endpos`: receivers stop when they are beyond it, which is when the first `segments` are whole.
+    pub fn end_position(&self, segments: u64) -> Lsn {
+        Lsn::new(self.start.get() + segments * self.segment_size().bytes() - 1)
     }
 
     /// How much WAL there is.
@@ -108,14 +108,14 @@ impl Source {
         self.server.sql(&format!("SELECT pg_copy_physical_replication_slot('{KEPT}', '{name}')")).await
     }
 
-    /// Checks that `dir` holds every segment under its final name, byte for byte.
+    /// Checks that `dir` holds the first `segments` under their final names, byte for byte.
     ///
     /// # Errors
     /// It does not.
-    pub fn check(&self, dir: &Path) -> Result<()> {
+    pub fn check(&self, dir: &Path, segments: u64) -> Result<()> {
         let size = self.segment_size();
         let first = size.segment_of(self.start).get();
-        for number in first..first + self.segments() {
+        for number in first..first + segments {
             let segment = SegmentName { timeline: TimelineId::FIRST, segment: SegmentNo::new(number) };
             let name = segment.file_name(size);
             let received = fs::read(dir.join(&name)).with_context(|| format!("{name} was not received"))?;
@@ -156,6 +156,6 @@ async fn write(stage: &Stage, server: &Server, number: u32, start: Lsn, enough: 
             return Ok(());
         }
         let (done, all) = (now.bytes_since(start) >> 20, enough.bytes_since(start) >> 20);
-        stage.doing(format_args!("preparing a server with WAL: {done} of {all} MiB"));
+        stage.moving(format_args!("preparing a server with WAL: {done} of {all} MiB"));
     }
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tokio::sync::OnceCell;
 
 /// Everything that figures share. Fields are dropped from first to last: the server before its directory.
@@ -23,6 +24,7 @@ pub struct Stage {
     catch_ups: [OnceCell<CatchUp>; 2],
     options: Options,
     agent: PathBuf,
+    helper: OnceLock<PathBuf>,
     build: Build,
     progress: Progress,
     scratch: Home,
@@ -39,7 +41,16 @@ impl Stage {
         let agent = agent::binary(options.profile)?;
         progress.doing("looking for PostgreSQL");
         let build = Tools::complete()?;
-        Ok(Self { source: OnceCell::new(), catch_ups: Default::default(), options, agent, build, progress, scratch })
+        Ok(Self {
+            source: OnceCell::new(),
+            catch_ups: Default::default(),
+            options,
+            agent,
+            helper: OnceLock::new(),
+            build,
+            progress,
+            scratch,
+        })
     }
 
     /// The agent's program, as it is measured.
@@ -52,7 +63,12 @@ impl Stage {
     /// # Errors
     /// It does not compile.
     pub fn helper(&self) -> Result<PathBuf> {
-        agent::xtask(self.options.profile)
+        if let Some(helper) = self.helper.get() {
+            return Ok(helper.clone());
+        }
+        self.doing("building xtask as optimised as wal-agent: the first time takes some minutes");
+        let helper = agent::xtask(self.options.profile)?;
+        Ok(self.helper.get_or_init(|| helper).clone())
     }
 
     /// PostgreSQL: the server with TLS, and all its tools.
@@ -116,6 +132,11 @@ impl Stage {
     /// Says what begins now, such as `P3  round 2/5  8 clients  pg_receivewal`.
     pub fn doing(&self, what: impl Display) {
         self.progress.doing(what);
+    }
+
+    /// Says how far it is, where something can move: a line of its own would be too much.
+    pub fn moving(&self, what: impl Display) {
+        self.progress.moving(what);
     }
 
     /// Says what is to stay on the screen.

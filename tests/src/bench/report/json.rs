@@ -1,7 +1,7 @@
 //! The report for programs: a key for each figure, and `machine`.
 
 use super::{Outcome, Report};
-use crate::bench::figure::{Figure, Part, Samples};
+use crate::bench::figure::{Figure, Goal, Part, Samples};
 use serde_json::{Map, Value, json};
 
 /// An object with a key for each figure: the values of its first part, whether all its parts are met, and the parts.
@@ -27,6 +27,12 @@ pub(super) fn report(report: &Report) -> Value {
 fn figure(figure: &Figure) -> Value {
     let mut fields = figure.parts.first().map(part).unwrap_or_default();
     fields.remove("name");
+    // What is met or not is all of this.
+    let asked: Vec<&Part> = figure.parts.iter().filter(|part| part.goal != Goal::Shown).collect();
+    if asked.len() > 1 {
+        let goals: Vec<String> = asked.iter().map(|part| format!("{}: {}", part.name, part.goal)).collect();
+        fields.insert("goal".into(), goals.join("; ").into());
+    }
     fields.insert("title".into(), figure.title.into());
     fields.insert("unit".into(), figure.unit.into());
     fields.insert("met".into(), figure.met().into());

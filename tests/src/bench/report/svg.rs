@@ -30,7 +30,7 @@ pub(super) fn plot(figure: &Figure) -> String {
          font-family=\"system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif\" font-size=\"13\" role=\"img\">\n\
          <title>{title}</title>\n\
          <rect width=\"100%\" height=\"100%\" rx=\"8\" fill=\"#ffffff\"/>\n\
-         <text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"600\" fill=\"{INK}\">{}  {title}</text>\n",
+         <text x=\"16\" y=\"28\" font-size=\"16\" font-weight=\"600\" fill=\"{INK}\">{}: {title}</text>\n",
         figure.id,
         title = escape(figure.title),
     );
@@ -115,7 +115,14 @@ fn bar(svg: &mut String, top: f64, name: &str, values: &Samples, color: &str, x:
 
 fn text(svg: &mut String, x: f64, y: f64, color: &str, anchor: &str, words: &str) {
     let words = escape(words);
-    push(svg, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\" text-anchor=\"{anchor}\">{words}</text>"));
+    // With a rim, so that it can be read on a mark.
+    push(
+        svg,
+        format_args!(
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{color}\" text-anchor=\"{anchor}\" stroke=\"#ffffff\" \
+             stroke-width=\"3\" paint-order=\"stroke\">{words}</text>"
+        ),
+    );
 }
 
 fn push(svg: &mut String, line: std::fmt::Arguments<'_>) {
