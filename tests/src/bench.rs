@@ -6,6 +6,8 @@
 //! source     that server, with WAL to catch up with
 //! catch_up   the rounds of receiving it; discard and disk are their ceilings
 //! usage      one measured run of a program
+//! rival      the two that are compared, for the figures that are no catch-up
+//! pgbench    their load; moments, watcher and address are how they are observed
 //! p1_…       the figures, each a function of the stage
 //! machine    on what it was measured
 //! report     what is left of it: report.json, report.md, plots, docs/performance.md
@@ -24,11 +26,21 @@ pub mod source;
 pub mod stage;
 pub mod usage;
 
+mod address;
 mod disk;
+mod moments;
 mod p1_catch_up;
 mod p2_tls;
+mod p3_commits;
 mod p4_cpu;
+mod p5_memory;
 mod p6_writes;
+mod p7_silence;
+mod p8_start;
+mod p9_return;
+mod pgbench;
+mod rival;
+mod watcher;
 
 pub use crate::process::kill_children;
 pub use figure::{Figure, Goal, Part, Samples};
@@ -68,8 +80,17 @@ type Measuring<'a> = Pin<Box<dyn Future<Output = Result<Figure>> + 'a>>;
 pub static FIGURES: &[Entry] = &[
     Entry { id: "P1", title: "durable catch-up", measure: |stage| Box::pin(p1_catch_up::measure(stage)) },
     Entry { id: "P2", title: "durable catch-up over TLS 1.3", measure: |stage| Box::pin(p2_tls::measure(stage)) },
+    Entry {
+        id: "P3",
+        title: "commits that wait for the receiver",
+        measure: |stage| Box::pin(p3_commits::measure(stage)),
+    },
     Entry { id: "P4", title: "CPU time of a durable catch-up", measure: |stage| Box::pin(p4_cpu::measure(stage)) },
+    Entry { id: "P5", title: "resident memory", measure: |stage| Box::pin(p5_memory::measure(stage)) },
     Entry { id: "P6", title: "work for the disk in a catch-up", measure: |stage| Box::pin(p6_writes::measure(stage)) },
+    Entry { id: "P7", title: "silence while WAL is pending", measure: |stage| Box::pin(p7_silence::measure(stage)) },
+    Entry { id: "P8", title: "start into a full directory", measure: |stage| Box::pin(p8_start::measure(stage)) },
+    Entry { id: "P9", title: "streaming again after an outage", measure: |stage| Box::pin(p9_return::measure(stage)) },
 ];
 
 /// What may be chosen.

@@ -221,9 +221,18 @@ impl Receiver {
 
     /// The most memory that it has had so far, in bytes (Linux); `None` once it has ended.
     pub fn peak_memory(&self) -> Option<u64> {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes (Linux); `None` once it has ended.
+    pub fn resident_memory(&self) -> Option<u64> {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+        let value = status.lines().find_map(|line| line.strip_prefix(field))?;
+        Some(value.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     /// Whether it still runs.

@@ -210,6 +210,15 @@ impl Server {
         self.wait_for("NOT pg_is_in_recovery()").await
     }
 
+    /// Moves the WAL of a server that is not running ahead, to the segment of this name.
+    ///
+    /// # Errors
+    /// It runs, its build has no `pg_resetwal`, or that fails.
+    pub fn skip_wal_to(&self, segment: &str) -> Result<()> {
+        let mut command = process::command(&self.build.program("pg_resetwal")?, self.account);
+        process::run(command.args(["-l", segment]).arg(self.data_dir())).map(drop)
+    }
+
     /// Puts another certificate and key in place and makes the server take them.
     ///
     /// # Errors

@@ -1,15 +1,23 @@
-//! A relay between a receiver and its server that notes each status the receiver sends: plain TCP only.
+//! A relay between a receiver and its server that notes each status the receiver sends, and how far the server's WAL is:
+//! plain TCP only.
+
+mod arrivals;
 
 use anyhow::{Context, Result, bail};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use wal_agent::wal::Lsn;
 
 use crate::wait::{self, DEADLINE, Poll};
+use arrivals::Follower;
+
+/// Room for what the server has sent: two of its largest messages.
+const BUFFER: usize = 256 << 10;
 
 /// "Standby status update", as it went over the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +34,21 @@ pub struct Status {
     pub apply: Lsn,
 }
 
+/// WAL of the server, as it reached the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// When its last byte had come.
+    pub at: Instant,
+    /// The position after it.
+    pub end: Lsn,
+}
+
 /// The relay. Dropping it cuts its connections.
 #[derive(Debug)]
 pub struct Tap {
     port: u16,
     statuses: Arc<Mutex<Vec<Status>>>,
+    arrivals: Arc<Mutex<Vec<Arrival>>>,
     _relay: JoinSet<()>,
 }
 
@@ -43,7 +61,8 @@ impl Tap {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot listen")?;
         let own = listener.local_addr()?.port();
         let statuses = Arc::<Mutex<Vec<Status>>>::default();
-        let noted = Arc::clone(&statuses);
+        let arrivals = Arc::<Mutex<Vec<Arrival>>>::default();
+        let (noted, seen) = (Arc::clone(&statuses), Arc::clone(&arrivals));
         let mut relay = JoinSet::new();
         relay.spawn(async move {
             let mut connections = JoinSet::new();
@@ -51,13 +70,14 @@ impl Tap {
             while let Ok((client, _)) = listener.accept().await {
                 number += 1;
                 let notes = Notes { connection: number, statuses: Arc::clone(&noted) };
+                let seen = Arc::clone(&seen);
                 connections.spawn(async move {
                     // Whoever hangs up ends the connection for both.
-                    let _ = pass(client, port, notes).await;
+                    let _ = pass(client, port, notes, &seen).await;
                 });
             }
         });
-        Ok(Self { port: own, statuses, _relay: relay })
+        Ok(Self { port: own, statuses, arrivals, _relay: relay })
     }
 
     /// A connection string for the superuser through this relay.
@@ -68,6 +88,11 @@ impl Tap {
     /// All statuses so far.
     pub fn statuses(&self) -> Vec<Status> {
         self.statuses.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All WAL that has come so far.
+    pub fn arrivals(&self) -> Vec<Arrival> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until `condition` holds for the statuses so far.
@@ -107,19 +132,40 @@ pub fn check(statuses: &[Status]) -> Result<()> {
     Ok(())
 }
 
-async fn pass(client: TcpStream, port: u16, notes: Notes) -> io::Result<()> {
+async fn pass(client: TcpStream, port: u16, notes: Notes, seen: &Mutex<Vec<Arrival>>) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", port)).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (from_client, mut to_client) = client.into_split();
-    let (mut from_server, to_server) = server.into_split();
+    let (from_server, to_server) = server.into_split();
     let answers = async {
-        let copied = tokio::io::copy(&mut from_server, &mut to_client).await;
+        let copied = answer(from_server, &mut to_client, seen).await;
         to_client.shutdown().await?;
         copied
     };
     let (asked, answered) = tokio::join!(listen(from_client, to_server, notes), answers);
-    asked.and(answered.map(drop))
+    asked.and(answered)
+}
+
+async fn answer(
+    mut from: impl AsyncRead + Unpin,
+    to: &mut OwnedWriteHalf,
+    seen: &Mutex<Vec<Arrival>>,
+) -> io::Result<()> {
+    let mut follower = Follower::default();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        // Noted before it is passed on: a receiver that does not read does not make the WAL come later.
+        if let Some(end) = follower.pass(&buffer[..read]) {
+            let arrival = Arrival { at: Instant::now(), end };
+            seen.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
 }
 
 async fn listen(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWriteExt + Unpin, notes: Notes) -> io::Result<()> {

@@ -10,6 +10,9 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(10);
 
+/// How often something is looked at whose moment is measured.
+const CLOSE: Duration = Duration::from_millis(1);
+
 /// What a condition looks like when it is asked.
 #[derive(Debug)]
 pub enum Poll<T> {
@@ -26,11 +29,32 @@ pub enum Poll<T> {
 pub async fn until<T>(
     what: impl Display,
     deadline: Duration,
+    condition: impl AsyncFnMut() -> Result<Poll<T>>,
+) -> Result<T> {
+    poll(POLL, what, deadline, condition).await
+}
+
+/// [`until`], but asks every millisecond: for a moment that is measured.
+///
+/// # Errors
+/// As [`until`].
+pub async fn closely<T>(
+    what: impl Display,
+    deadline: Duration,
+    condition: impl AsyncFnMut() -> Result<Poll<T>>,
+) -> Result<T> {
+    poll(CLOSE, what, deadline, condition).await
+}
+
+async fn poll<T>(
+    every: Duration,
+    what: impl Display,
+    deadline: Duration,
     mut condition: impl AsyncFnMut() -> Result<Poll<T>>,
 ) -> Result<T> {
     let end = Instant::now() + deadline;
     let mut last = String::from("nothing was heard of it");
-    let mut ticks = interval(POLL);
+    let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
