@@ -20,7 +20,7 @@ impl Machine {
         let cores = std::thread::available_parallelism().map_or(Value::Null, |cores| cores.get().into());
         let agent = process::run(process::command(stage.agent(), None).arg("--version"))?;
         let (file_system, device) = file_system(&read("/proc/self/mountinfo"), stage.dir()).unwrap_or_default();
-        let facts: [(&str, Value); 11] = [
+        let facts: [(&str, Value); 12] = [
             ("date", date(SystemTime::now()).into()),
             ("cpu", cpu_model(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.into()).into()),
             ("cores", cores),
@@ -31,6 +31,7 @@ impl Machine {
             ("load_average", read("/proc/loadavg").split(' ').next().and_then(|load| load.parse::<f64>().ok()).into()),
             ("postgresql", stage.postgres().version.clone().into()),
             ("agent", agent.trim().into()),
+            ("agent_build", stage.agent_build().into()),
             ("revision", revision().map_or(Value::Null, Value::from)),
         ];
         Ok(Self(facts.into()))

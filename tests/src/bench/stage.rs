@@ -7,15 +7,17 @@ use super::Options;
 use super::catch_up::{CatchUp, Link};
 use super::progress::Progress;
 use super::source::Source;
-use crate::agent;
+use crate::agent::{self, Profile};
 use crate::postgres::{Build, Tools};
 use crate::server::{self, Builder, Home, Server};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::statvfs;
 use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokio::sync::OnceCell;
+use wal_agent::wal::SegmentSize;
 
 /// Everything that figures share. Fields are dropped from first to last: the server before its directory.
 #[derive(Debug)]
@@ -36,6 +38,17 @@ impl Stage {
         let base = options.base()?;
         fs::create_dir_all(&base).with_context(|| format!("cannot create {}", base.display()))?;
         server::sweep_below(&base);
+        // The server's WAL and tables, and one receiver's directory.
+        let needed = u64::from(options.segments) * SegmentSize::DEFAULT.bytes() * 5;
+        let free = statvfs(&base).map(|stat| stat.f_bavail * stat.f_frsize)?;
+        let gigabytes = |bytes: u64| bytes.div_ceil(1_000_000_000);
+        ensure!(
+            free > needed,
+            "{} has {} GB free, and {} are needed: --dir names another place",
+            base.display(),
+            gigabytes(free),
+            gigabytes(needed)
+        );
         let scratch = Home::new(&base, None)?;
         progress.doing("building wal-agent as it is shipped: the first time takes a minute or two");
         let agent = agent::binary(options.profile)?;
@@ -56,6 +69,16 @@ impl Stage {
     /// The agent's program, as it is measured.
     pub fn agent(&self) -> &Path {
         &self.agent
+    }
+
+    /// How the agent was built.
+    pub(super) fn agent_build(&self) -> &'static str {
+        match self.options.profile {
+            _ if std::env::var_os("WAL_AGENT_BIN").is_some() => "WAL_AGENT_BIN",
+            Profile::Dev => "debug",
+            Profile::Release => "release",
+            Profile::Shipped => "release, static",
+        }
     }
 
     /// This very program, `xtask`, as optimised as the agent: for what must not be slower than it.
