@@ -28,7 +28,7 @@ pub async fn run(conninfo: &str, slot: &str, start: Lsn, end: Lsn) -> Result<()>
         let CopyEvent::Data(payload) = connection.next().await? else { bail!("the stream ended at {received}") };
         let before = received;
         let asked = match Message::parse(payload)? {
-            Message::Wal { start, data } => {
+            Message::Wal { start, data, .. } => {
                 received = Lsn::new(start.get() + data.len() as u64);
                 false
             }
