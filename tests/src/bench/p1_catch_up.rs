@@ -30,8 +30,8 @@ pub(super) fn notes(measured: &CatchUp) -> Vec<String> {
         ),
         format!("Start, first message and stop alone take {ours:.0} ms; pg_receivewal's {theirs:.0} ms."),
         "Discarding: a process that drops what it receives and sends the same statuses. Disk alone: the same number of \
-         bytes written once into reserved files of a segment's size, with one fdatasync and one sync of the directory \
-         each."
+         bytes written once into reserved files of a segment's size, with early write-back, and with one fdatasync and one \
+         sync of the directory each while the next one is written."
             .into(),
     ]
 }
