@@ -16,19 +16,13 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
         .other("discarding", discard)
         .other("disk alone", disk)
         .other("lower ceiling", lower);
-    Ok(Figure {
-        id: "P1",
-        title: "Durable catch-up",
-        unit: part.unit,
-        notes: notes(measured, &part),
-        parts: vec![part],
-    })
+    Ok(Figure { id: "P1", title: "Durable catch-up", unit: part.unit, notes: notes(measured), parts: vec![part] })
 }
 
 /// What there is to say about a catch-up.
-pub(super) fn notes(measured: &CatchUp, part: &Part) -> Vec<String> {
+pub(super) fn notes(measured: &CatchUp) -> Vec<String> {
     let [ours, theirs] = measured.start_up.map(|took| took.as_secs_f64() * 1e3);
-    let mut notes = vec![
+    vec![
         format!(
             "{:.2} GB of WAL that a slot has kept, from the start of the process to its end, when all is durable; what was \
              received is compared with the server's own files.",
@@ -36,13 +30,8 @@ pub(super) fn notes(measured: &CatchUp, part: &Part) -> Vec<String> {
         ),
         format!("Start, first message and stop alone take {ours:.0} ms; pg_receivewal's {theirs:.0} ms."),
         "Discarding: a process that drops what it receives and sends the same statuses. Disk alone: the same number of \
-         bytes written once into reserved files of a segment's size, with one fdatasync and one sync of the directory \
-         each."
+         bytes written once into reserved files of a segment's size, with early write-back, and with one fdatasync and one \
+         sync of the directory each while the next one is written."
             .into(),
-    ];
-    let shares = ["discarding", "disk alone", "lower ceiling"].map(|name| (name, part.ratio_to(name)));
-    for (name, share) in shares.into_iter().filter_map(|(name, share)| Some((name, share?))) {
-        notes.push(format!("Share of {name}: {share:.2}."));
-    }
-    notes
+    ]
 }

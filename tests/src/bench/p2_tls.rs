@@ -15,7 +15,7 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
         .theirs(measured.rates(&measured.theirs))
         .other("discarding", measured.rates(&measured.discard))
         .other("disk alone", measured.disk_rates());
-    let mut notes = notes(measured, &part);
+    let mut notes = notes(measured);
     notes.push("Here the receiver that discards decrypts, too: it is the ceiling of TLS.".into());
     Ok(Figure { id: "P2", title: "Durable catch-up over TLS 1.3", unit: part.unit, notes, parts: vec![part] })
 }

@@ -86,7 +86,7 @@ fn section(figure: &Figure, plots: &str) -> String {
 
 fn spread(values: &Samples) -> String {
     match (values.median(), values.min(), values.max()) {
-        (Some(median), Some(min), Some(max)) if min < max => {
+        (Some(median), Some(min), Some(max)) if number(min) != number(max) => {
             format!("{} ({} – {})", number(median), number(min), number(max))
         }
         (Some(median), ..) => number(median),
