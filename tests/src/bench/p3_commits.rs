@@ -24,28 +24,29 @@ const NO_STANDBY: &str = "no standby";
 /// # Errors
 /// A server or a program fails.
 pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
-    let (scale, time, rounds) = if stage.quick() { (5, 2, 1) } else { (50, 10, stage.rounds()) };
+    let (scale, time) = if stage.quick() { (5, 2) } else { (50, 10) };
     let time = Duration::from_secs(time);
     let server = rival::server(stage).start().await?;
     pgbench::fill(stage, &server, scale).await?;
 
     let mut loads: Vec<Load> = CLIENTS.iter().map(|&(clients, _)| Load::of(clients)).collect();
     let (mut beside_off, mut beside_local) = (Beside::default(), Beside::default());
-    for round in 0..rounds {
+    for round in 0..rival::rounds(stage) {
         for load in &mut loads {
-            stage.doing(format_args!("P3  round {}, {} clients", round + 1, load.clients));
             for rival in Rival::both(round) {
+                rival::doing(stage, "P3", round, format_args!("{}, {rival}", load.name()));
                 let outcome =
                     with_standby(stage, &server, rival, async || load.run(stage, &server, time).await).await?;
                 load.add(Some(rival), outcome);
             }
+            rival::doing(stage, "P3", round, format_args!("{}, {NO_STANDBY}", load.name()));
             server.sql("CHECKPOINT").await?;
             let outcome = load.run(stage, &server, time).await?;
             load.add(None, outcome);
         }
         for (beside, synchronous_commit) in [(&mut beside_off, "off"), (&mut beside_local, "local")] {
-            stage.doing(format_args!("P3  round {}, one beside eight with {synchronous_commit}", round + 1));
             for rival in Rival::both(round) {
+                rival::doing(stage, "P3", round, format_args!("1 beside 8 with {synchronous_commit}, {rival}"));
                 let run = async || mixed(stage, &server, time, synchronous_commit).await;
                 let (one, eight) = with_standby(stage, &server, rival, run).await?;
                 beside.add(rival, one, &eight);
@@ -133,11 +134,15 @@ impl Load {
         }
     }
 
-    fn parts(self, least: f64) -> [Part; 3] {
-        let clients = match self.clients {
+    fn name(&self) -> String {
+        match self.clients {
             1 => "1 client".into(),
             more => format!("{more} clients"),
-        };
+        }
+    }
+
+    fn parts(self, least: f64) -> [Part; 3] {
+        let clients = self.name();
         let [rate, p50, p99] = self.alone.map(Samples::new);
         [
             self.rate.part(clients.clone(), "commits/s", Goal::RatioAtLeast(least)).other(NO_STANDBY, rate),

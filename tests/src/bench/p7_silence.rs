@@ -45,9 +45,9 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
     let (mut p50, mut p99, mut max) = (Pair::default(), Pair::default(), Pair::default());
     let (mut all, mut little) = (Moments::default(), Moments::default());
     let mut rates = Vec::new();
-    for round in 0..stage.rounds() {
+    for round in 0..rival::rounds(stage) {
         for rival in Rival::both(round) {
-            stage.doing(format_args!("P7  round {}, {}", round + 1, rival.name()));
+            rival::doing(stage, "P7", round, rival);
             let Observed { mut silences, rate } = observe(stage, &server, rival, time).await?;
             p99.add(rival, percentile(&mut silences, 99));
             max.add(rival, percentile(&mut silences, 100));
@@ -56,7 +56,7 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
                 rates.push(rate);
             }
         }
-        stage.doing(format_args!("P7  round {}, the disk", round + 1));
+        rival::doing(stage, "P7", round, "the disk");
         let rate = rates.last().copied().unwrap_or_default();
         all.add(&mut flushes(stage, &server, time, rate).await?);
         little.add(&mut flushes(stage, &server, time, 0.0).await?);
@@ -124,7 +124,7 @@ async fn observe(stage: &Stage, server: &Server, rival: Rival, time: Duration) -
     let rate = server.flush_lsn().await?.bytes_since(from) as f64 / start.elapsed().as_secs_f64();
     let silences = waits(&tap.arrivals(), &tap.statuses(), (start + EDGE, start + time - EDGE));
     running.end(server).await?;
-    ensure!(!silences.is_empty(), "no WAL came to {}", rival.name());
+    ensure!(!silences.is_empty(), "no WAL came to {rival}");
     Ok(Observed { silences: silences.into_iter().map(milliseconds).collect(), rate })
 }
 

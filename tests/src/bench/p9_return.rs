@@ -31,8 +31,8 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
         parts.push(part(taken, format!("restart, {seconds} s away")));
     }
     let mut taken = Pair::default();
-    for round in 0..rounds(stage) {
-        stage.doing(format_args!("P9  round {}, promotion", round + 1));
+    for round in 0..rival::rounds(stage) {
+        rival::doing(stage, "P9", round, "promotion");
         promotion(stage, &mut taken).await?;
     }
     parts.push(part(taken, "promotion".into()));
@@ -46,11 +46,6 @@ pub(super) async fn measure(stage: &Stage) -> Result<Figure> {
         "Both receivers at the same time, each with a slot; pg_receivewal waits 5 s between its attempts.".into(),
     ];
     Ok(Figure { id: "P9", title: "Streaming again after the server is back", unit: "ms", parts, notes })
-}
-
-/// Most of an impression would be waiting for pg_receivewal.
-fn rounds(stage: &Stage) -> u32 {
-    if stage.quick() { 1 } else { stage.rounds() }
 }
 
 fn part(taken: Pair, name: String) -> Part {
@@ -86,8 +81,8 @@ async fn restart(stage: &Stage, outage: Duration) -> Result<Pair> {
     let mut server = rival::server(stage).start().await?;
     let receivers = receivers(stage, &server, |launch| launch.server(&server)).await?;
     let mut taken = Pair::default();
-    for round in 0..rounds(stage) {
-        stage.doing(format_args!("P9  round {}, {} s away", round + 1, outage.as_secs()));
+    for round in 0..rival::rounds(stage) {
+        rival::doing(stage, "P9", round, format_args!("restart, {} s away", outage.as_secs()));
         server.stop(Stop::Fast).await?;
         // reason: the length of the outage is what is compared
         sleep(outage).await;

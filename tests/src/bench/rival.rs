@@ -6,6 +6,7 @@ use crate::receiver::{Launch, Receiver};
 use crate::server::{Builder, Server};
 use crate::wait::{self, DEADLINE, Poll};
 use anyhow::{Context, Result};
+use std::fmt::{self, Display};
 use std::fs;
 use std::path::PathBuf;
 
@@ -16,6 +17,15 @@ pub(super) enum Rival {
     Ours,
     /// `pg_receivewal`.
     Theirs,
+}
+
+impl Display for Rival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ours => "wal-agent",
+            Self::Theirs => "pg_receivewal",
+        })
+    }
 }
 
 /// One value of each in each round.
@@ -39,7 +49,7 @@ impl Rival {
         if round.is_multiple_of(2) { [Self::Ours, Self::Theirs] } else { [Self::Theirs, Self::Ours] }
     }
 
-    /// The name of its slot, and of itself where both run at the same time.
+    /// Its slot, and what it calls itself where both run at the same time.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
@@ -125,6 +135,16 @@ impl Pair {
     pub(super) fn part(self, name: impl Into<String>, unit: &'static str, goal: Goal) -> Part {
         Part::new(name, unit, Samples::new(self.ours), goal).theirs(Samples::new(self.theirs))
     }
+}
+
+/// How many rounds: in an impression one, or most of it would be waiting for pg_receivewal.
+pub(super) fn rounds(stage: &Stage) -> u32 {
+    if stage.quick() { 1 } else { stage.rounds() }
+}
+
+/// Says what begins now in a round, which is counted from 0.
+pub(super) fn doing(stage: &Stage, figure: &str, round: u32, what: impl Display) {
+    stage.doing(format_args!("{figure}, round {}/{}: {what}", round + 1, rounds(stage)));
 }
 
 /// A server whose tables are in its memory, and which has WAL segments to use again after a checkpoint.
