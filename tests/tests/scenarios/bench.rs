@@ -16,7 +16,7 @@ async fn the_benchmark_measures_and_leaves_nothing_but_its_report() -> Result<()
     // The server's account has to find its way.
     fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
     let options = Options {
-        only: vec!["P6"],
+        only: vec!["P6", "P7"],
         rounds: 1,
         segments: 4,
         dir: Some(dir.path().to_owned()),
@@ -36,7 +36,9 @@ async fn the_benchmark_measures_and_leaves_nothing_but_its_report() -> Result<()
     ensure!(theirs.is_some_and(|theirs| theirs > 1.8), "pg_receivewal writes each twice: {figure:#}");
     ensure!(figure["rounds"].as_array().map(Vec::len) == Some(1), "{figure:#}");
     ensure!(json["machine"]["cores"].as_u64().is_some_and(|cores| cores > 0), "{:#}", json["machine"]);
-    for file in ["report.md", "P6.svg"] {
+    let silence = json["P7"]["ours"].as_f64();
+    ensure!(silence.is_some_and(|ms| (0.01..10_000.0).contains(&ms)), "it acknowledges under load: {:#}", json["P7"]);
+    for file in ["report.md", "P6.svg", "P7.svg"] {
         ensure!(report_dir.path().join(file).is_file(), "{file} is missing");
     }
     Ok(())
