@@ -16,5 +16,6 @@ pub mod logging;
 pub mod receiver;
 pub mod replication;
 pub mod store;
+pub mod verify;
 pub mod wal;
 pub mod wire;

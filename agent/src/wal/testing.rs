@@ -14,9 +14,9 @@ pub(crate) struct LogWriter {
     pub(crate) begin: Lsn,
     /// All that was written from `begin` on.
     pub(crate) bytes: Vec<u8>,
-    previous: Lsn,
+    pub(crate) previous: Lsn,
     /// The record that a crash has cut off, if the next page comes instead of its rest.
-    cut_off: Option<Lsn>,
+    pub(crate) cut_off: Option<Lsn>,
 }
 
 impl LogWriter {
