@@ -20,9 +20,8 @@ const CHUNK: usize = 512 * 1024;
 /// Findings of damage in one file that are told one by one.
 const MAX_DAMAGE: usize = 10;
 
-/// How often the end of a segment that is being received is looked at again before it is called damaged: the agent may
-/// just be writing it.
-const LOOKS: u32 = 3;
+/// How often damage is looked at again at most.
+const MAX_LOOKS: u32 = 100;
 
 /// What is the same for all segments.
 pub(super) struct Walk<'a> {
@@ -66,11 +65,16 @@ impl Walk<'_> {
     pub(super) fn segment(&self, name: SegmentName, held: &Held, chunk: &mut Vec<u8>) -> Walked {
         chunk.resize(CHUNK, 0);
         let mut walked = self.look(name, held, chunk);
-        for _ in 1..LOOKS {
-            if !held.partial || !walked.findings.iter().any(|finding| finding.kind == Kind::Damage) {
+        // What looks damaged may just be being written: then another look finds it whole, and perhaps what is behind it
+        // in the same state. Only what is found twice is there.
+        for _ in 1..MAX_LOOKS {
+            let Some(damage) = walked.damage() else { break };
+            let again = self.look(name, held, chunk);
+            let stays = again.damage() == Some(damage);
+            walked = again;
+            if stays {
                 break;
             }
-            walked = self.look(name, held, chunk);
         }
         (self.progress)(held.len);
         walked
@@ -238,6 +242,11 @@ impl Walk<'_> {
 }
 
 impl Walked {
+    /// The first place that is damaged.
+    fn damage(&self) -> Option<Lsn> {
+        self.findings.iter().find(|finding| finding.kind == Kind::Damage)?.at
+    }
+
     fn find(&mut self, kind: Kind, held: &Held, at: Option<Lsn>, what: String) {
         self.findings.push(Finding { kind, file: Some(held.file.clone()), at, to: None, what });
     }

@@ -17,3 +17,4 @@ mod resume;
 mod slots;
 mod stopping;
 mod synchronous;
+mod verify;
