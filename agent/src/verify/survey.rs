@@ -93,7 +93,8 @@ impl Survey {
         for (timeline, history) in &self.histories {
             for (index, entry) in history.ancestors().iter().enumerate() {
                 let Some(ancestor) = self.histories.get(&entry.timeline) else { continue };
-                if history.ancestors().get(..index) != Some(ancestor.ancestors()) {
+                let before = ancestor.ancestors().iter().map(|older| (older.timeline, older.end.min(entry.end)));
+                if !before.eq(history.ancestors().iter().take(index).map(|older| (older.timeline, older.end))) {
                     contradictions.push((*timeline, entry.timeline));
                 }
             }
@@ -130,7 +131,7 @@ impl Survey {
 
     /// Whose WAL this is: what the record says, or without one what most segments say.
     fn identify(&mut self, dir: &Path, pages: &BTreeMap<String, FirstPage>) -> Option<Cluster> {
-        let file = format!("{}/identity", OWN);
+        let file = format!("{OWN}/identity");
         let record = match read_text(&dir.join(&file)) {
             Ok(record) => parse_identity(&record),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,

@@ -223,6 +223,9 @@ fn a_timeline_in_between_needs_no_file() {
     // With the histories of all.
     let dir = Dir::new().holding(&one, 0).holding(&two, 1).holding(&three, 1);
     assert_eq!(dir.found(), []);
+    let stopped = format!("1\t{}\tx\n2\t{}\tx\n3\t0/380000\tbefore 2026\n", one.end(), two.end());
+    dir.write("00000004.history", stopped.as_bytes());
+    assert_eq!(dir.found(), []);
     dir.write("00000002.history", b"1\t0/500000\tx\n");
     assert!(dir.found().contains(&(Kind::History, None)));
 }

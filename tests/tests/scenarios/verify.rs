@@ -108,7 +108,8 @@ async fn what_was_received_is_sound(major: u32) -> Result<()> {
 
     let mut dice = Dice(u64::from(major));
     for _ in 0..FLIPS {
-        let (start, len) = dice.pick(&records);
+        // With the very first one broken pg_waldump finds no record to begin with.
+        let (start, len) = dice.pick(&records[1..]);
         // On the page where it begins: what is behind that is found by its checksum as well.
         let within = dice.below(len.min(PAGE - start.get() % PAGE));
         let at = Lsn::new(start.get() + within);
