@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! app ─► cli, logging, exit
+//!  ├───► verify ────► wal
 //!  └───► receiver ─► replication ─► wire ─► conninfo
 //!            └─────► store ───────► wal ◄── everyone
 //! ```

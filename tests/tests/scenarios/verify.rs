@@ -8,10 +8,11 @@ use harness::load::Load;
 use harness::receiver::{Launch, Receiver};
 use harness::server::{Server, Stop};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
-use wal_agent::wal::Lsn;
+use wal_agent::wal::{FirstPage, HistoryName, Lsn, PageCheck, SegmentFile, TimelineHistory, TimelineId};
 
 const PAGE: u64 = 8192;
 
@@ -65,6 +66,30 @@ async fn verify(dir: &Path) -> Result<Verified> {
     Ok(Verified { code: ended.code.context("killed")?, report })
 }
 
+/// What was received passes the check of pages that stream by, in pieces of any size.
+fn check_pages(dir: &Path) -> Result<()> {
+    let mut checks: BTreeMap<TimelineId, PageCheck> = BTreeMap::new();
+    for name in names(dir)? {
+        let bytes = fs::read(dir.join(&name))?;
+        let Ok(first) = FirstPage::parse(&bytes) else { continue };
+        let file = SegmentFile::parse(&name, first.segment_size).context(name)?;
+        let timeline = file.name.timeline;
+        let history = match fs::read(dir.join(HistoryName(timeline).to_string())) {
+            Ok(content) => TimelineHistory::parse(timeline, &content)?,
+            Err(_) => TimelineHistory::root(timeline),
+        };
+        let new = || PageCheck::new(Some(first.magic), first.system, first.segment_size, history);
+        let check = checks.entry(timeline).or_insert_with(new);
+        let mut at = first.segment_size.start_of(file.name.segment);
+        for piece in bytes.chunks(30_011) {
+            check.push(at, piece)?;
+            at = Lsn::new(at.get() + piece.len() as u64);
+        }
+    }
+    ensure!(!checks.is_empty(), "there is no segment");
+    Ok(())
+}
+
 fn copy_of(dir: &Path) -> Result<TempDir> {
     let copy = tempfile::tempdir()?;
     for name in names(dir)? {
@@ -96,6 +121,7 @@ async fn what_was_received_is_sound(major: u32) -> Result<()> {
     let verified = verify(dir.path()).await?;
     ensure!((verified.code, &verified.report["verdict"]) == (0, &"sound".into()), "{:#}", verified.report);
     ensure!(verified.kinds().is_empty() && verified.report["postgresql"] == major, "{:#}", verified.report);
+    check_pages(dir.path())?;
     if major < 15 {
         return Ok(());
     }
@@ -163,7 +189,9 @@ async fn promotions_are_followed(major: u32) -> Result<()> {
     let newest = timelines.last().context("no timeline")?;
     ensure!((&newest["timeline"], &newest["to"]) == (&4.into(), &end.to_string().into()), "{end}: {timelines:?}");
 
-    // The way back is lost with the first history, and with a segment of an older timeline.
+    check_pages(dir.path())?;
+
+    // What is not known cannot be verified.
     fs::remove_file(dir.path().join("00000002.history"))?;
     let verified = verify(dir.path()).await?;
     ensure!((verified.code, verified.kinds()) == (12, vec!["no-history"]), "{:#}", verified.report);
@@ -190,6 +218,7 @@ async fn a_crash_within_a_record_is_understood(major: u32) -> Result<()> {
         agent.wait_flushed(&server, end).await?;
         let verified = verify(dir.path()).await?;
         ensure!(verified.code == 0, "{:#}", verified.report);
+        check_pages(dir.path())?;
         ensure!(verified.report["timelines"][0]["to"] == end.to_string(), "{end}: {:#}", verified.report);
         // Otherwise the server has died between two records.
         if verified.kinds().contains(&"cut-off") {
