@@ -12,6 +12,7 @@
 //! is for [`super::PageCheck`] to say; records are no business of this module.
 
 use super::{Lsn, SegmentNo, SegmentSize, SystemIdentifier, TimelineId};
+use std::fmt;
 
 /// `XLOG_BLCKSZ`: the page size of every server that this product streams from.
 pub const XLOG_BLOCK_SIZE: u32 = 8192;
@@ -103,6 +104,12 @@ pub enum PageError {
     /// Behind a page of zeros come zeros, up to the end of the segment.
     #[error("there are other bytes than zeros behind a page of zeros")]
     NotZero,
+}
+
+impl fmt::Display for PageMagic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04X}", self.0)
+    }
 }
 
 impl PageMagic {

@@ -138,8 +138,7 @@ impl PageCheck {
         let header = PageHeader::parse(bytes);
         // Bytes that are no page at all are best told by their magic.
         if let (Some(expected), &[low, high, ..]) = (self.magic, bytes) {
-            let magic = u16::from_le_bytes([low, high]);
-            same("magic", format!("{magic:04X}"), format!("{:04X}", expected.0))?;
+            same("magic", PageMagic(u16::from_le_bytes([low, high])), expected)?;
         }
         let header = match header {
             // A short header says that it is a long one.

@@ -207,7 +207,7 @@ async fn a_crash_within_a_record_is_understood(major: u32) -> Result<()> {
     agent.wait_streaming(&server).await?;
     for _ in 0..10 {
         let before = server.flush_lsn().await?;
-        let record = write_long_record(&server, 50).await?;
+        let record = write_long_record(&server, 100).await?;
         agent.wait_received(&server, Lsn::new(before.get() + 2_000_000)).await?;
         server.stop(Stop::Immediate).await?;
         let unfinished = verify(dir.path()).await?;
