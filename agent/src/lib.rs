@@ -6,12 +6,13 @@
 //! app ─► cli, logging, exit
 //!  ├───► verify ────► wal
 //!  └───► receiver ─► replication ─► wire ─► conninfo
-//!            └─────► store ───────► wal ◄── everyone
+//!            └─────► store ───────► wal, counters ◄── everyone
 //! ```
 
 pub mod app;
 pub mod cli;
 pub mod conninfo;
+pub mod counters;
 pub mod exit;
 pub mod logging;
 pub mod receiver;

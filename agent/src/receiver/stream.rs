@@ -44,6 +44,8 @@ pub(super) struct Stream<'a> {
     memory: &'a mut Memory,
     /// Whether the server has sent anything on this stream.
     heard: bool,
+    /// Whether reading waits for the disk.
+    paused: bool,
     timeline: TimelineId,
     /// The byte behind the last one received.
     received: Lsn,
@@ -81,6 +83,7 @@ impl<'a> Stream<'a> {
             settings,
             memory,
             heard: false,
+            paused: false,
             timeline,
             received,
             flush_at: Instant::now(),
@@ -115,10 +118,11 @@ impl<'a> Stream<'a> {
             let steady_at = self.memory.steady_at().filter(|_| self.heard);
             let deadlines = [self.acks.deadline(), Some(self.flush_at), steady_at];
             let wake = deadlines.into_iter().flatten().min().unwrap_or(now);
-            let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
+            let reads = self.reads();
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
-                event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
+                // News of the disk first: an acknowledgement never waits for the socket to drain. There is little of it.
+                biased;
                 changed = self.progress.changed() => {
                     changed.map_err(|_| Trouble::from(StoreError::Gone))?;
                     self.stored()?;
@@ -129,6 +133,7 @@ impl<'a> Stream<'a> {
                     self.leave(Leaving::Stopped);
                 }
                 () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
+                event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
             }
         }
     }
@@ -138,7 +143,7 @@ impl<'a> Stream<'a> {
             CopyEvent::Data(payload) => {
                 self.heard = true;
                 match Message::parse(payload)? {
-                    Message::Wal { start, data } => return self.wal(start, data),
+                    Message::Wal { start, server_end, data } => return self.wal(start, server_end, data),
                     Message::KeepAlive { reply_requested, .. } if reply_requested => self.reply_requested(),
                     Message::KeepAlive { .. } => {}
                 }
@@ -157,14 +162,18 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn wal(&mut self, start: Lsn, data: Bytes) -> Result<(), Trouble> {
+    fn wal(&mut self, start: Lsn, server_end: Lsn, data: Bytes) -> Result<(), Trouble> {
         if start != self.received {
             return Err(Trouble::Misplaced { at: start, expected: self.received });
         }
         // The message was refused if this ran over the end of the log.
-        self.received = Lsn::new(start.get() + data.len() as u64);
-        self.store.append(start, data);
-        self.acks.received(self.received);
+        let len = data.len() as u64;
+        self.received = Lsn::new(start.get() + len);
+        self.store.append(start, data, server_end <= self.received);
+        self.acks.received(self.received, Instant::now());
+        let counters = self.store.counters();
+        counters.received_bytes.inc_by(len);
+        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
         self.stop_behind_end_position();
         Ok(())
     }
@@ -190,7 +199,11 @@ impl<'a> Stream<'a> {
         if let State::Failed(error) = &progress.state {
             return Err(Trouble::Store(error.clone()));
         }
-        self.acks.stored(progress.written, progress.flushed, Instant::now());
+        let counters = self.store.counters();
+        if let Some(waited) = self.acks.stored(progress.written, progress.flushed, Instant::now()) {
+            counters.acknowledgement_seconds.observe(waited.as_secs_f64());
+        }
+        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
         Ok(())
     }
 
@@ -216,7 +229,18 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Whether more is read now: not while the disk is behind, nor once the stream has ended.
+    fn reads(&mut self) -> bool {
+        let full = self.acks.backlog() >= MAX_BACKLOG;
+        if full && !self.paused {
+            self.store.counters().reading_paused.inc();
+        }
+        self.paused = full;
+        self.leaving.is_none() && !full
+    }
+
     fn send(&mut self, status: StatusUpdate) {
+        self.store.counters().statuses.inc();
         tracing::trace!(write = %status.write, flush = %status.flush, "status");
         self.connection.send_copy_data(&status.encode(SystemTime::now()));
     }

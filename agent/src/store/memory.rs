@@ -286,6 +286,8 @@ impl File for MemoryFile {
         verdict
     }
 
+    fn start_write_back(&self, _offset: u64, _len: u64) {}
+
     fn try_lock(&self) -> io::Result<bool> {
         let mut content = lock(&self.node);
         let free = !std::mem::replace(&mut content.locked, true);

@@ -1,6 +1,6 @@
 //! Receives WAL in order and decides, file by file, what is written, flushed and renamed when.
 //!
-//! A state machine without a thread of its own: [`super::thread`] feeds it jobs and runs the flushes that it asks for.
+//! A state machine without a thread of its own: [`super::engine`] feeds it jobs and runs the work that it asks for.
 //! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes its `.partial` entry
 //! and the previous segment's final name durable together; acknowledgements bring their own.
 
@@ -8,15 +8,17 @@ use super::{
     Claim, FlushMode,
     directory::Directory,
     error::StoreError,
-    flusher::{FlushError, FlushTask},
     segment::Segment,
+    spare::{Fill, Situation, Spare},
+    work::{Flush, FlushError},
 };
 use crate::{
+    counters::Counters,
     verbose,
     wal::{FirstPage, Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, io, mem, sync::Arc};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -32,7 +34,7 @@ pub struct StreamId(pub u64);
 /// What the store has done with the WAL it was given.
 ///
 /// `flushed` ≤ `written`, and within one stream both only grow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// The stream that this is about.
     pub stream: StreamId,
@@ -45,25 +47,42 @@ pub struct Progress {
 }
 
 /// The state of a stream's files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum State {
-    /// Files are open, or no stream has begun.
+    /// Files are open.
     Open,
-    /// Everything received is durable and no file is open.
+    /// Everything received is durable and no file is open: also before any stream has begun.
+    #[default]
     Closed,
     /// Something failed: nothing was written after that.
     Failed(Arc<StoreError>),
 }
 
+impl Progress {
+    /// Takes over that a flush of `stream` has made everything before `upto` durable: whether that is news.
+    pub(super) fn raise_flushed(&mut self, stream: StreamId, upto: Lsn) -> bool {
+        let news = self.stream == stream && upto > self.flushed;
+        if news {
+            self.flushed = upto;
+        }
+        news
+    }
+}
+
 pub(super) struct Writer {
     mode: FlushMode,
-    progress: watch::Sender<Progress>,
+    progress: Arc<watch::Sender<Progress>>,
     stream: Option<Stream>,
+    /// Also an earlier stream's: its failure may take bytes of this one, in the same file, which this one's next flush would
+    /// not miss.
+    in_flight: Option<InFlight>,
     /// Changes to the directory so far, and how many of them are durable.
     changes: u64,
     durable_changes: u64,
     /// How a server of unknown major marks its pages: learned from the first segment, and then held.
     learned_magic: Option<PageMagic>,
+    spare: Spare,
+    counters: Counters,
 }
 
 struct Stream {
@@ -77,29 +96,49 @@ struct Stream {
     /// Received, not yet written; contiguous from `written`.
     waiting: VecDeque<Bytes>,
     waiting_bytes: u64,
+    /// Whether the server had no more than this when it sent the last of it.
+    caught_up: bool,
     /// The segment that holds `written`, once its first byte has arrived.
     open: Option<Segment>,
     /// The change that made the entry of `open`: durable once `durable_changes` has reached it.
     open_since: u64,
     /// Written to their ends, oldest first, each with the change that made its entry; renamed once durable.
     full: VecDeque<(Segment, u64)>,
-    in_flight: Option<InFlight>,
     /// Somebody asked for everything up to here to be durable.
     wanted: Option<Lsn>,
     finishing: bool,
 }
 
 struct InFlight {
+    stream: StreamId,
     upto: Lsn,
     changes: u64,
 }
 
 impl Writer {
-    pub(super) fn new(mode: FlushMode, progress: watch::Sender<Progress>) -> Self {
-        Self { mode, progress, stream: None, changes: 0, durable_changes: 0, learned_magic: None }
+    pub(super) fn new(mode: FlushMode, progress: Arc<watch::Sender<Progress>>, counters: Counters) -> Self {
+        Self {
+            mode,
+            progress,
+            stream: None,
+            in_flight: None,
+            changes: 0,
+            durable_changes: 0,
+            learned_magic: None,
+            spare: Spare::default(),
+            counters,
+        }
     }
 
-    pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
+    pub(super) fn begin(
+        &mut self,
+        directory: &Directory,
+        id: StreamId,
+        claim: Claim,
+        timeline: TimelineId,
+        start: Lsn,
+    ) {
+        self.spare.discard(directory);
         // Whatever an earlier stream did to the directory without a flush is still to be made durable.
         self.changes += 1;
         self.stream = Some(Stream {
@@ -110,10 +149,10 @@ impl Writer {
             flushed: start,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            caught_up: false,
             open: None,
             open_since: 0,
             full: VecDeque::new(),
-            in_flight: None,
             wanted: None,
             finishing: false,
         });
@@ -121,7 +160,7 @@ impl Writer {
     }
 
     /// Takes the next bytes. They are written by [`Self::advance`].
-    pub(super) fn append(&mut self, at: Lsn, data: Bytes) {
+    pub(super) fn append(&mut self, at: Lsn, data: Bytes, caught_up: bool) {
         let Some(stream) = &mut self.stream else { return };
         let expected = stream.received();
         if at != expected || expected.checked_add(data.len() as u64).is_none() {
@@ -129,6 +168,7 @@ impl Writer {
         }
         stream.waiting_bytes += data.len() as u64;
         stream.waiting.push_back(data);
+        stream.caught_up = caught_up;
     }
 
     /// Everything received so far, and pending renames, shall be durable soon.
@@ -139,7 +179,8 @@ impl Writer {
     }
 
     /// Nothing more comes: make everything durable and close.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, directory: &Directory) {
+        self.spare.discard(directory);
         match &mut self.stream {
             Some(stream) => stream.finishing = true,
             None => self.publish_if_open(State::Closed),
@@ -147,18 +188,18 @@ impl Writer {
     }
 
     /// Writes what can be written, and says which flush is due now, if one is and none is under way.
-    pub(super) fn advance(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
+    pub(super) fn advance(&mut self, directory: &Directory) -> Option<Flush> {
         if let Err(error) = self.write(directory) {
             self.fail(error);
             return None;
         }
         loop {
-            let (id, task) = self.next_flush(directory)?;
+            let flush = self.next_flush(directory)?;
             if self.mode != FlushMode::NoSync {
-                return Some((id, task));
+                return Some(flush);
             }
             // "Never" is at once: renames follow as if the disk had answered.
-            self.flushed(directory, id, Ok(()));
+            self.flushed(directory, flush.stream, Ok(()));
             if let Err(error) = self.write(directory) {
                 self.fail(error);
                 return None;
@@ -166,15 +207,27 @@ impl Writer {
         }
     }
 
+    /// Says which part of a spare segment is to be filled now, if one is and none is under way.
+    pub(super) fn prepare(&mut self, directory: &Directory) -> Option<Fill> {
+        let stream = self.stream.as_ref().filter(|stream| stream.open.is_some() && !stream.finishing)?;
+        let offset = stream.claim.identity.segment_size.offset_of(stream.written);
+        let situation = Situation { mode: self.mode, caught_up: stream.caught_up, offset };
+        self.spare.due(directory, &stream.claim, &situation)
+    }
+
+    /// A part of a spare segment has been filled, or could not be.
+    pub(super) fn filled(&mut self, directory: &Directory, number: u64, result: io::Result<u64>) {
+        self.spare.filled(directory, number, result);
+    }
+
     /// A flush has returned.
     pub(super) fn flushed(&mut self, directory: &Directory, id: StreamId, result: Result<(), FlushError>) {
+        let flight = self.in_flight.take();
         let Some(stream) = &mut self.stream else { return };
         if let Err((doing, name, source)) = result {
-            // Even an earlier stream's: its failure may have taken bytes of this one, in the same file, which the next
-            // flush would not miss.
             return self.fail(directory.io(doing, &name, source));
         }
-        let Some(flight) = stream.in_flight.take_if(|_| stream.id == id) else { return };
+        let Some(flight) = flight.filter(|flight| flight.stream == id && stream.id == id) else { return };
         stream.flushed = flight.upto;
         self.durable_changes = self.durable_changes.max(flight.changes);
         // Acknowledged first, renamed second: a commit waits for the former only.
@@ -193,13 +246,18 @@ impl Writer {
             if stream.open.is_none() && entry_pending && self.mode != FlushMode::NoSync {
                 break;
             }
+            // A spare gets its name only when everything before it is durable.
+            if stream.open.is_none() && !stream.full.is_empty() && self.spare.ready(&stream.claim).is_some() {
+                break;
+            }
             let size = stream.claim.identity.segment_size;
-            let segment = match stream.open.take() {
+            let mut segment = match stream.open.take() {
                 Some(segment) => segment,
                 None => {
                     let name = SegmentName { segment: size.segment_of(stream.written), timeline: stream.timeline };
-                    let segment = Segment::open(directory, &stream.claim, name)?;
+                    let segment = Segment::open(directory, &stream.claim, name, &mut self.spare)?;
                     self.changes += u64::from(segment.created);
+                    self.counters.prepared_segments.inc_by(u64::from(segment.prepared));
                     // Entries that were there are taken for durable only after a directory fsync of this stream.
                     stream.open_since = self.changes;
                     segment
@@ -212,6 +270,7 @@ impl Writer {
             let segment = stream.open.insert(segment);
             written?;
             stream.written = Lsn::new(stream.written.get() + len);
+            self.counters.written_bytes.inc_by(len);
             // As soon as its header has arrived: what is not this cluster's is never reported as written.
             let header = FirstPage::LEN as u64;
             if (offset..offset + len).contains(&(header - 1)) {
@@ -229,8 +288,8 @@ impl Writer {
         Ok(())
     }
 
-    fn next_flush(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
-        let stream = self.stream.as_mut().filter(|stream| stream.in_flight.is_none())?;
+    fn next_flush(&mut self, directory: &Directory) -> Option<Flush> {
+        let stream = self.stream.as_mut().filter(|_| self.in_flight.is_none())?;
         let asked = stream.wanted.is_some() || (stream.finishing && stream.waiting.is_empty());
         let everything = asked || self.mode == FlushMode::Synchronous || self.mode == FlushMode::NoSync;
         let dirty_directory = self.changes > self.durable_changes && self.mode != FlushMode::NoSync;
@@ -259,8 +318,9 @@ impl Writer {
             return None;
         }
         let changes = if directory_is_due { self.changes } else { self.durable_changes };
-        stream.in_flight = Some(InFlight { upto, changes });
-        Some((stream.id, FlushTask { files, directory: directory_is_due }))
+        self.in_flight = Some(InFlight { stream: stream.id, upto, changes });
+        let (progress, took) = (self.progress.clone(), self.counters.flush_seconds.clone());
+        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress, took })
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
@@ -280,6 +340,7 @@ impl Writer {
                 self.changes += 1;
             }
             verbose!("finished segment at {end} (timeline {})", stream.timeline);
+            self.counters.finished_segments.inc();
             stream.full.pop_front();
         }
         Ok(())
@@ -302,11 +363,11 @@ impl Writer {
 
     fn publish(&self, state: State) {
         let Some(stream) = &self.stream else { return };
-        self.progress.send_replace(Progress {
-            stream: stream.id,
-            written: stream.written,
-            flushed: stream.flushed,
-            state,
+        self.progress.send_modify(|progress| {
+            // The last flush may have told its success already, and only that.
+            let told = if progress.stream == stream.id { progress.flushed } else { stream.flushed };
+            let flushed = stream.flushed.max(told);
+            *progress = Progress { stream: stream.id, written: stream.written, flushed, state };
         });
     }
 
