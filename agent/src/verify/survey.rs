@@ -46,15 +46,23 @@ impl Survey {
         let mut survey = Self::default();
         let mut files = Vec::new();
         for entry in fs::read_dir(dir)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            match fs::metadata(dir.join(&name)) {
+            let mut name = entry?.file_name().to_string_lossy().into_owned();
+            let mut metadata = fs::metadata(dir.join(&name));
+            if metadata.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                // A living agent has finished it since it was listed, or removed it.
+                name = name.strip_suffix(".partial").unwrap_or(&name).to_owned();
+                metadata = fs::metadata(dir.join(&name));
+            }
+            match metadata {
                 Ok(metadata) if metadata.is_file() && is_a_segments(&name) => files.push((name, metadata.len())),
                 Ok(metadata) if metadata.is_file() && HistoryName::parse(&name).is_some() => survey.history(dir, &name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 _ if name == OWN => {}
                 _ => survey.unknown.push(name),
             }
         }
         files.sort();
+        files.dedup_by(|one, other| one.0 == other.0);
         survey.unknown.sort();
         let first_pages = survey.first_pages(dir, &files);
         survey.cluster = survey.identify(dir, &first_pages);

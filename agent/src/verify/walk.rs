@@ -93,7 +93,7 @@ impl Walk<'_> {
         let (file, partial) = self.open(held)?;
         let start = size.start_of(name.segment);
         let mut walker = Walker::new(self.pages(name.timeline), size, start);
-        let mut damage = 0;
+        let (mut damage, mut untold) = (0, None);
         pages(&file, size, chunk, |page| {
             let Err(broken) = walker.page(page) else { return Ok(ControlFlow::Continue(())) };
             match self.ending(&file, name, partial, start, &broken)? {
@@ -101,6 +101,8 @@ impl Walk<'_> {
                     damage += 1;
                     if damage <= MAX_DAMAGE {
                         walked.find(Kind::Damage, held, Some(broken.at), broken.reason.to_string());
+                    } else {
+                        untold.get_or_insert(broken.at);
                     }
                     return Ok(ControlFlow::Continue(()));
                 }
@@ -113,9 +115,9 @@ impl Walk<'_> {
             walked.tip = Some(walker.chain().last.map_or(broken.from, |link| link.end));
             Ok(ControlFlow::Break(()))
         })?;
-        if damage > MAX_DAMAGE {
-            let what = format!("{} more places are damaged", damage - MAX_DAMAGE);
-            walked.find(Kind::MoreDamage, held, None, what);
+        if let Some(at) = untold {
+            let what = format!("from here on {} more places are damaged", damage - MAX_DAMAGE);
+            walked.find(Kind::MoreDamage, held, Some(at), what);
         }
         walked.bytes = walker.next().bytes_since(start).min(held.len);
         if walked.tip.is_none() {
