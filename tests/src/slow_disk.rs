@@ -150,6 +150,10 @@ impl File for SlowFile {
         self.file.start_write_back(offset, len);
     }
 
+    fn forget_cached(&self) {
+        self.file.forget_cached();
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         self.file.try_lock()
     }

@@ -5,7 +5,7 @@ use super::{
     fs::{File, FileSystem, Open},
 };
 use rustix::{
-    fs::{Access, AtFlags, CWD, FallocateFlags, FlockOperation, accessat, fallocate, flock},
+    fs::{Access, Advice, AtFlags, CWD, FallocateFlags, FlockOperation, accessat, fadvise, fallocate, flock},
     io::Errno,
 };
 use std::{
@@ -156,6 +156,11 @@ impl File for DiskFile {
         let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
         // SAFETY: the descriptor is open as long as `self.0` lives, and the call takes no pointer.
         unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+    }
+
+    fn forget_cached(&self) {
+        // It is a hint: one that is not taken costs memory that the system takes back when it needs it.
+        let _ = fadvise(&self.0, 0, None, Advice::DontNeed);
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -105,6 +105,10 @@ pub trait File: Send + Sync {
     /// do. Where the system cannot, nothing happens, and nothing is promised in any case.
     fn start_write_back(&self, offset: u64, len: u64);
 
+    /// Gives back the memory in which the system keeps what is durable of this file: nobody is going to read it soon. A hint
+    /// like the one before.
+    fn forget_cached(&self);
+
     /// Takes an exclusive lock that lives as long as this file is open, without waiting: whether it was free.
     ///
     /// # Errors

@@ -288,6 +288,8 @@ impl File for MemoryFile {
 
     fn start_write_back(&self, _offset: u64, _len: u64) {}
 
+    fn forget_cached(&self) {}
+
     fn try_lock(&self) -> io::Result<bool> {
         let mut content = lock(&self.node);
         let free = !std::mem::replace(&mut content.locked, true);

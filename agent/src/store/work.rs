@@ -23,12 +23,20 @@ pub(super) enum Work {
 /// The files in the order of their bytes, then (where due) the directory.
 pub(super) struct Flush {
     pub(super) stream: StreamId,
-    pub(super) files: Vec<(String, Arc<dyn File>)>,
+    pub(super) files: Vec<Dirty>,
     pub(super) directory: bool,
     /// What is durable once all of it has been flushed.
     pub(super) upto: Lsn,
     pub(super) progress: Arc<watch::Sender<Progress>>,
     pub(super) took: Histogram,
+}
+
+/// A file of a flush.
+pub(super) struct Dirty {
+    pub(super) name: String,
+    pub(super) file: Arc<dyn File>,
+    /// Whether nothing more is written to it.
+    pub(super) complete: bool,
 }
 
 /// What failed: the operation, and the file's name (empty for the directory).
@@ -47,7 +55,7 @@ impl Flush {
     pub(super) fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
         // Observed when dropped, also where it fails.
         let _took = self.took.start_timer();
-        for (name, file) in &self.files {
+        for Dirty { name, file, .. } in &self.files {
             file.sync().map_err(|error| ("fsync file", name.clone(), error))?;
         }
         if self.directory {
@@ -55,6 +63,10 @@ impl Flush {
         }
         // Told from here: commits wait for it, and whoever owns the directory just now may be waiting for a write.
         self.progress.send_if_modified(|progress| progress.raise_flushed(self.stream, self.upto));
+        for Dirty { file, .. } in self.files.iter().filter(|dirty| dirty.complete) {
+            // The next segment fills the same memory, instead of all the memory that there is.
+            file.forget_cached();
+        }
         Ok(())
     }
 }

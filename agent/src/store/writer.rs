@@ -10,7 +10,7 @@ use super::{
     error::StoreError,
     segment::Segment,
     spare::{Fill, Situation, Spare},
-    work::{Flush, FlushError},
+    work::{Dirty, Flush, FlushError},
 };
 use crate::{
     counters::Counters,
@@ -300,9 +300,10 @@ impl Writer {
         let open = stream.open.as_ref().filter(|_| everything && stream.written > stream.flushed);
         let full = stream.full.iter().map(|(segment, since)| (segment, *since));
         for (segment, entry) in full.chain(open.map(|segment| (segment, stream.open_since))) {
-            files.push((segment.file_name.clone(), segment.file.clone()));
-            since = since.max(entry);
             let end = stream.claim.identity.segment_size.end_of(segment.name.segment);
+            let (name, file) = (segment.file_name.clone(), segment.file.clone());
+            files.push(Dirty { name, file, complete: end <= stream.written });
+            since = since.max(entry);
             upto = upto.max(end.min(stream.written));
         }
         if stream.wanted.is_some_and(|wanted| wanted <= stream.written) {
