@@ -1,12 +1,13 @@
 //! Puts the rooms together: what was typed becomes a receiver, and its end an exit code.
 
 use crate::{
-    cli::{self, Command, ConnectionOptions, FALLBACK_APPLICATION_NAME, Prompt, Receive, SlotAction},
+    cli::{self, Command, ConnectionOptions, FALLBACK_APPLICATION_NAME, Prompt, Receive, SlotAction, Verify},
     conninfo::{Conninfo, ConninfoError, Environment, Overrides, Warning},
     exit::Exit,
     logging,
     receiver::{Receiver, Settings, SlotJob, Stop, Stopper, act_on_slot},
     store::{Disk, Store},
+    verify::{self, Verdict},
     wire::{Connection, Purpose},
 };
 use std::{
@@ -35,6 +36,8 @@ pub async fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Exit> {
             let job = SlotJob::Create { if_not_exists: action.if_not_exists };
             signals.during(|stop| slot(action, job, stop)).await
         }
+        Command::VerifyHelp => show(&cli::verify_help(&invocation.program)),
+        Command::Verify(verify) => signals.during(|stop| self::verify(verify, stop)).await,
         Command::DropSlot(action) => signals.during(|stop| slot(action, SlotJob::Drop, stop)).await,
     }
 }
@@ -61,6 +64,27 @@ async fn slot(action: SlotAction, job: SlotJob, mut stop: Stop) -> Result<(), Ex
             Exit::Failed
         }),
         () = stop.requested() => Err(Exit::Failed),
+    }
+}
+
+/// Offline, and read-only: a signal may end it at any time.
+async fn verify(verify: Verify, mut stop: Stop) -> Result<(), Exit> {
+    let Verify { directory, json } = verify;
+    let looked = tokio::task::spawn_blocking(move || verify::verify(&directory).map_err(|error| (directory, error)));
+    let report = tokio::select! {
+        looked = looked => looked.map_err(|error| failed("could not verify")(error.into()))?,
+        () = stop.requested() => return Err(Exit::Failed),
+    };
+    let report = report.map_err(|(directory, error)| {
+        tracing::error!("could not read directory \"{}\": {error}", directory.display());
+        Exit::Failed
+    })?;
+    show(&if json { format!("{}\n", report.json()) } else { report.text() })?;
+    match report.verdict() {
+        Verdict::Sound => Ok(()),
+        Verdict::Unverified => Err(Exit::Unverified),
+        Verdict::Hole => Err(Exit::Hole),
+        Verdict::Damaged => Err(Exit::Damaged),
     }
 }
 

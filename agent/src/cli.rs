@@ -11,6 +11,7 @@ mod options;
 mod prompt;
 mod scan;
 mod validate;
+mod verify;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -19,6 +20,7 @@ use crate::{logging::Logging, store::FlushMode, wal::Lsn};
 pub use error::UsageError;
 pub use help::{help, version};
 pub use prompt::{Prompt, prompt_password};
+pub use verify::{Verify, help as verify_help};
 
 /// What we call ourselves to a server unless told otherwise (`fallback_application_name`): existing configurations name
 /// it in `synchronous_standby_names`. Unlike there, it does not follow the program's file name.
@@ -48,6 +50,10 @@ pub enum Command {
     CreateSlot(SlotAction),
     /// Drop a replication slot, then exit.
     DropSlot(SlotAction),
+    /// Print [`verify_help()`].
+    VerifyHelp,
+    /// Verify a directory.
+    Verify(Verify),
 }
 
 /// How to reach the server, as typed: `conninfo` joins it with the environment and validates it.
@@ -111,8 +117,13 @@ pub fn parse(
     let mut args = args.into_iter();
     let program = program_name(args.next());
     let args: Vec<OsString> = args.collect();
-    let invocation = match args.first().and_then(|arg| options::first_argument(arg)) {
-        Some(command) => Ok((Logging::default(), command)),
+    let alone = match args.split_first() {
+        Some((first, rest)) if first == verify::NAME => Some(verify::parse(rest)),
+        Some((first, _)) => options::first_argument(first).map(Ok),
+        None => None,
+    };
+    let invocation = match alone {
+        Some(command) => command.map(|command| (Logging::default(), command)),
         None => options::as_typed(args, env).and_then(|typed| validate::validate(&program, typed)),
     };
     match invocation {

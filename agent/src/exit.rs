@@ -18,6 +18,12 @@ pub enum Exit {
     DirectoryInUse,
     /// At stop: the last flush or rename failed.
     StopIncomplete,
+    /// `verify` found damage.
+    Damaged,
+    /// `verify` found no damage, but WAL is missing.
+    Hole,
+    /// `verify` found nothing wrong, but could not look at everything.
+    Unverified,
     /// A second signal, of this number, came while the first was being obeyed.
     SecondSignal(u8),
 }
@@ -31,6 +37,9 @@ impl Exit {
             Self::ForeignDirectory => 3,
             Self::DirectoryInUse => 4,
             Self::StopIncomplete => 6,
+            Self::Damaged => 10,
+            Self::Hole => 11,
+            Self::Unverified => 12,
             Self::SecondSignal(number) => 128_u8.saturating_add(number),
         }
     }
@@ -44,15 +53,19 @@ impl From<Exit> for ExitCode {
 
 /// Every exit code and its meaning, as `--help` lists them.
 pub const ALL: &[(&str, &str)] = &[
-    ("0", "done: help, version, slot action, stopped by a signal, or end position reached"),
+    ("0", "done: help, version, slot action, stopped by a signal, or end position reached; verify: all is sound"),
     (
         "1",
         "as pg_receivewal: wrong usage, connection string or directory; a failed slot action or end position; \
-         with --no-loop, anything that would otherwise be retried",
+         with --no-loop, anything that would otherwise be retried; \
+         verify: wrong usage, or a directory that cannot be read",
     ),
     ("3", "at start: the directory belongs to another cluster or has another segment size"),
     ("4", "another agent is using the directory"),
     ("6", "the last flush or rename at stop failed: what had not been acknowledged may be missing"),
+    ("10", "verify: a file is damaged, or belongs to another cluster"),
+    ("11", "verify: no file is damaged, but WAL is missing between them"),
+    ("12", "verify: nothing is wrong, but not everything could be looked at, or there is no WAL"),
     ("128+n", "a second signal, number n, ended the program at once"),
 ];
 
@@ -62,10 +75,14 @@ mod tests {
 
     #[test]
     fn the_table_lists_each_code_once() {
-        let codes = [Exit::Done, Exit::Failed, Exit::ForeignDirectory, Exit::DirectoryInUse, Exit::StopIncomplete]
-            .map(|exit| exit.code().to_string());
+        let started = [Exit::Done, Exit::Failed, Exit::ForeignDirectory, Exit::DirectoryInUse, Exit::StopIncomplete];
+        let verified = [Exit::Damaged, Exit::Hole, Exit::Unverified];
+        let codes: Vec<String> = started.iter().chain(&verified).map(|exit| exit.code().to_string()).collect();
         let listed: Vec<&str> = ALL.iter().map(|(code, _)| *code).collect();
-        assert_eq!(listed.split_last(), Some((&"128+n", codes.each_ref().map(String::as_str).as_slice())));
+        assert_eq!(
+            listed.split_last(),
+            Some((&"128+n", codes.iter().map(String::as_str).collect::<Vec<_>>().as_slice()))
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! app ─► cli, logging, exit
+//!  ├───► verify ────► wal
 //!  └───► receiver ─► replication ─► wire ─► conninfo
 //!            └─────► store ───────► wal, counters ◄── everyone
 //! ```
@@ -17,5 +18,6 @@ pub mod logging;
 pub mod receiver;
 pub mod replication;
 pub mod store;
+pub mod verify;
 pub mod wal;
 pub mod wire;

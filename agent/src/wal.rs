@@ -8,12 +8,16 @@ mod history;
 mod lsn;
 mod name;
 mod page;
+mod page_check;
 mod segment;
+#[cfg(test)]
+pub(crate) mod testing;
 mod timeline;
 
 pub use history::{HistoryEntry, HistoryError, HistoryFile, TimelineHistory};
 pub use lsn::{Lsn, ParseLsnError};
 pub use name::{Compression, HistoryName, SegmentFile, SegmentName};
-pub use page::{FirstPage, PageError, PageMagic, XLOG_BLOCK_SIZE};
+pub use page::{FirstPage, MAX_RECORD_LEN, PageError, PageHeader, PageMagic, SegmentHeader, XLOG_BLOCK_SIZE};
+pub use page_check::{BadPage, PageCheck};
 pub use segment::{InvalidSegmentSize, SegmentNo, SegmentSize};
 pub use timeline::{SystemIdentifier, TimelineId};

@@ -14,24 +14,31 @@ pub struct UsageError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     message: String,
-    hint: bool,
+    /// Of what the help says more: nothing (`""`) for the program itself.
+    hint: Option<&'static str>,
 }
 
 impl Fault {
     /// A wrong value: the message says all.
     pub(super) fn value(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: false }
+        Self { message: message.into(), hint: None }
     }
 
     /// A wrong use of options: `--help` is where to look.
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: true }
+        Self { message: message.into(), hint: Some("") }
+    }
+
+    /// A wrong use of a command.
+    pub(super) fn usage_of(command: &'static str, message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(command) }
     }
 
     fn hint_line(&self, program: &str) -> impl fmt::Display {
         match self.hint {
-            true => format!("\n{program}: hint: Try \"{program} --help\" for more information."),
-            false => String::new(),
+            Some("") => format!("\n{program}: hint: Try \"{program} --help\" for more information."),
+            Some(command) => format!("\n{program}: hint: Try \"{program} {command} --help\" for more information."),
+            None => String::new(),
         }
     }
 }

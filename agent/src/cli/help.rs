@@ -18,7 +18,7 @@ pub fn version() -> String {
 pub fn help(program: &str) -> String {
     let mut text = format!(
         "{program} streams the write-ahead log of a PostgreSQL server into a directory.\n\n\
-         Usage:\n  {program} [OPTION]...\n"
+         Usage:\n  {program} [OPTION]...\n  {program} verify [--json] DIR    look whether received WAL is whole\n"
     );
     for group in INHERITED.iter().chain([&OWN]) {
         text += &format!("\n{}:\n", group.title);
@@ -47,7 +47,7 @@ fn names(option: &Opt) -> String {
 }
 
 /// A name with its explanation beside it; below it where the name is too long.
-fn entry(name: &str, explanation: &str) -> String {
+pub(super) fn entry(name: &str, explanation: &str) -> String {
     let mut lines = wrap(explanation, WIDTH - COLUMN).into_iter();
     let mut text = match name.len() < COLUMN {
         true => format!("{name:COLUMN$}{}\n", lines.next().unwrap_or_default()),

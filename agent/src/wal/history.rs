@@ -32,8 +32,8 @@ pub enum HistoryError {
         /// Where.
         line: usize,
     },
-    /// Ancestors must be named oldest first, each left later than the one before.
-    #[error("line {line} goes back: timelines and switch points must grow from line to line")]
+    /// Ancestors must be named oldest first.
+    #[error("line {line} goes back: timelines must grow from line to line")]
     Order {
         /// Where.
         line: usize,
@@ -69,6 +69,10 @@ impl TimelineHistory {
 
     /// The history of `timeline` from the content of its history file.
     ///
+    /// A line may go back to a position before those above it: that is what a server writes whose recovery was to
+    /// follow all of them, and stopped earlier (`recovery_target_timeline = latest` with a target on an ancestor). Then
+    /// nothing beyond that position was taken from them.
+    ///
     /// # Errors
     /// [`HistoryError`] names the first line that PostgreSQL would not accept either.
     pub fn parse(timeline: TimelineId, content: &[u8]) -> Result<Self, HistoryError> {
@@ -82,9 +86,10 @@ impl TimelineHistory {
             if entry.timeline >= timeline {
                 return Err(HistoryError::NotAnAncestor { line });
             }
-            if ancestors.last().is_some_and(|last| last.timeline >= entry.timeline || last.end > entry.end) {
+            if ancestors.last().is_some_and(|last| last.timeline >= entry.timeline) {
                 return Err(HistoryError::Order { line });
             }
+            ancestors.iter_mut().for_each(|earlier| earlier.end = earlier.end.min(entry.end));
             ancestors.push(entry);
         }
         Ok(Self { timeline, ancestors })
@@ -155,6 +160,14 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_that_stopped_before_a_switch_never_came_to_it() {
+        let history = TimelineHistory::parse(tli(4), b"1 0/30\n2 0/50\n3 0/20 before 2026\n").expect("PostgreSQL's");
+        let at = |lsn| history.timeline_at(Lsn::new(lsn)).get();
+        assert_eq!([at(0x1F), at(0x20), at(0x60)], [1, 4, 4]);
+        assert_eq!(history.begin_of(tli(4)), Some(Lsn::new(0x20)));
+    }
+
+    #[test]
     fn what_postgresql_refuses_is_refused_with_its_line() {
         let check = |content: &[u8], error| assert_eq!(TimelineHistory::parse(tli(3), content), Err(error));
         check(b"x 0/1", HistoryError::Syntax { line: 1 });
@@ -162,7 +175,7 @@ mod tests {
         check(b"0 0/1", HistoryError::Syntax { line: 1 });
         check(b"#\n1 0-1", HistoryError::Syntax { line: 2 });
         check(b"2 0/1\n1 0/2", HistoryError::Order { line: 2 });
-        check(b"1 0/2\n2 0/1", HistoryError::Order { line: 2 });
+        check(b"2 0/1\n2 0/2", HistoryError::Order { line: 2 });
         check(b"3 0/1", HistoryError::NotAnAncestor { line: 1 });
     }
 

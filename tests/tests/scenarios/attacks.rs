@@ -25,7 +25,7 @@ fn agent(tap: &Tap, dir: &Path) -> Result<Receiver> {
 }
 
 /// Writes a record of as many megabytes, which ends with the server if it must.
-async fn write_long_record(server: &Server, megabytes: usize) -> Result<JoinHandle<()>> {
+pub(crate) async fn write_long_record(server: &Server, megabytes: usize) -> Result<JoinHandle<()>> {
     let client = server.connect().await?;
     let statement = format!("SELECT pg_logical_emit_message(true, 'long', repeat('w', {}))", megabytes << 20);
     Ok(tokio::spawn(async move { drop(client.batch_execute(&statement).await) }))
@@ -171,7 +171,7 @@ async fn timelines_in_a_row_are_followed_one_by_one(major: u32) -> Result<()> {
 on_majors! { timelines_in_a_row_are_followed_one_by_one: pg13 13 pg18 18 }
 
 /// At its next start the stopped server waits for a promotion.
-fn become_standby(server: &Server) -> Result<()> {
+pub(crate) fn become_standby(server: &Server) -> Result<()> {
     let signal = server.data_dir().join("standby.signal");
     fs::write(&signal, "")?;
     let owner = fs::metadata(server.data_dir())?;

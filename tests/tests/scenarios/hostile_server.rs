@@ -319,7 +319,7 @@ async fn wal_that_is_not_what_was_asked_for_is_told() -> Result<()> {
         (page_header(0xD116, 2, at(SEGMENT), own), "address is 0/400000"),
         (page_header(0xD116, 3, START, own), "timeline is 3"),
         (page_header(0xD118, 2, START, own), "magic is D118"),
-        (vec![7; 40], "does not begin as a segment does"),
+        (vec![7; 40], "no server writes such a page header"),
     ] {
         check(whole(header), &["000000020000000000000003.partial", expected]).await?;
     }

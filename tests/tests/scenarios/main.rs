@@ -18,3 +18,4 @@ mod resume;
 mod slots;
 mod stopping;
 mod synchronous;
+mod verify;

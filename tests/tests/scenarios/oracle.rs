@@ -112,15 +112,19 @@ impl Plan {
 }
 
 /// splitmix64: the same seed, the same throws.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut x = self.0;
         x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        from[((x ^ (x >> 31)) % from.len() as u64) as usize]
+        (x ^ (x >> 31)) % end
     }
 }
 
@@ -254,7 +258,7 @@ fn agent(server: &Server, dir: &Path) -> Result<Receiver> {
 }
 
 /// What pg_waldump says about all segments of a receiver's directory, the `.partial` too, up to `end` or the last record.
-fn waldump(major: u32, dir: &Path, end: Option<Lsn>) -> Result<harness::receiver::Ended> {
+pub(crate) fn waldump(major: u32, dir: &Path, end: Option<Lsn>) -> Result<harness::receiver::Ended> {
     let size = wal_agent::wal::SegmentSize::new(1 << 20)?;
     let copy = tempfile::tempdir()?;
     let mut first = None;
