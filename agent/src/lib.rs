@@ -15,6 +15,8 @@ pub mod exit;
 pub mod logging;
 pub mod receiver;
 pub mod replication;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod wal;
 pub mod wire;

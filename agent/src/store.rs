@@ -21,7 +21,7 @@ mod fs;
 mod identity;
 mod inventory;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 mod segment;
 mod thread;
 mod writer;
@@ -32,6 +32,8 @@ pub use fs::{File, FileSystem, Open};
 pub use identity::Identity;
 pub use inventory::{Held, Inventory, WrongSize};
 pub use thread::Store;
+#[cfg(test)]
+pub(crate) use thread::{Done, Hand, Work};
 pub use writer::{Progress, State, StreamId};
 
 use crate::wal::PageMagic;

@@ -118,17 +118,20 @@ impl<'a> Stream<'a> {
             let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
-                event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
+                // An acknowledgement before more WAL: a commit waits for it. What the store reports is bounded by what
+                // it was given, so reading is not starved.
+                biased;
                 changed = self.progress.changed() => {
                     changed.map_err(|_| Trouble::from(StoreError::Gone))?;
                     self.stored()?;
                 }
-                () = sleep_until(wake) => {}
                 () = stop.requested(), if self.leaving != Some(Leaving::Stopped) => {
                     verbose!("received interrupt signal, exiting");
                     self.leave(Leaving::Stopped);
                 }
                 () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
+                event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
+                () = sleep_until(wake) => {}
             }
         }
     }

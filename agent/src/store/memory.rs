@@ -2,12 +2,13 @@
 //!
 //! What was written is lost in a crash unless it was synced, sector by sector; so is a name unless its directory was
 //! synced. A failed `sync` behaves as Linux does: the pages count as clean although they never reached the disk, and the
-//! next `sync` says OK.
+//! next `sync` says OK. Power can fail before any operation: nothing that is tried afterwards has an effect.
 
 use super::fs::{File, FileSystem, Open};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, IoSlice},
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ const SECTOR: usize = 512;
 
 /// The operations that can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Op {
+pub(crate) enum Op {
     List,
     Stat,
     Open,
@@ -26,14 +27,28 @@ pub(super) enum Op {
     Read,
     Write,
     Reserve,
+    SetLen,
     Sync,
     Rename,
+    Remove,
     MakeDirectory,
     SyncDirectory,
 }
 
+/// Which state of the disk is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What a process sees.
+    Visible,
+    /// What a crash leaves at least.
+    Durable,
+}
+
+/// Says of each operation whether it fails, and how.
+pub(crate) type Faults = Box<dyn FnMut(Op) -> Option<io::ErrorKind> + Send>;
+
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Inner>>);
+pub(crate) struct Memory(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -41,6 +56,9 @@ struct Inner {
     durable_entries: BTreeMap<String, Node>,
     /// What fails next, and how.
     fault: Option<(Op, io::ErrorKind)>,
+    faults: Option<Faults>,
+    /// Operations until power fails.
+    power: Option<usize>,
     /// Successful calls, for counting.
     calls: BTreeMap<Op, usize>,
 }
@@ -51,6 +69,8 @@ type Node = Arc<Mutex<Content>>;
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
+    /// Changes to either.
+    version: u64,
     dirty: BTreeSet<usize>,
     locked: bool,
     mode: u32,
@@ -75,8 +95,35 @@ impl Memory {
         self.inner().calls.get(&op).copied().unwrap_or(0)
     }
 
+    /// From now on, `faults` decides about each operation.
+    pub(crate) fn set_faults(&self, faults: Option<Faults>) {
+        self.inner().faults = faults;
+    }
+
+    /// After so many more operations, power fails.
+    pub(crate) fn cut_power_after(&self, operations: usize) {
+        self.inner().power = Some(operations + 1);
+    }
+
+    /// Whether power has failed; [`Self::crash`] brings it back.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.inner().power == Some(0)
+    }
+
     fn call(&self, op: Op) -> io::Result<()> {
         let mut inner = self.inner();
+        match &mut inner.power {
+            Some(left) => {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    return Err(io::ErrorKind::NotConnected.into());
+                }
+            }
+            None => {}
+        }
+        if let Some(kind) = inner.faults.as_mut().and_then(|faults| faults(op)) {
+            return Err(kind.into());
+        }
         if let Some((_, kind)) = inner.fault.take_if(|(at, _)| *at == op) {
             return Err(kind.into());
         }
@@ -85,7 +132,7 @@ impl Memory {
     }
 
     /// Power is lost. `survives` decides, call by call, whether a sector or name that was not synced made it all the same.
-    pub(super) fn crash(&self, mut survives: impl FnMut() -> bool) {
+    pub(crate) fn crash(&self, mut survives: impl FnMut() -> bool) {
         let mut inner = self.inner();
         let before = inner.durable_entries.clone();
         let pending = std::mem::take(&mut inner.entries);
@@ -110,20 +157,22 @@ impl Memory {
             let mut content = lock(node);
             let bytes = std::mem::take(&mut content.bytes);
             let mut durable = std::mem::take(&mut content.durable);
-            if durable.len() < bytes.len() {
-                durable.resize(bytes.len(), 0);
-            }
+            let len = if bytes.len() != durable.len() && survives() { bytes.len() } else { durable.len() };
+            durable.resize(len.max(bytes.len()), 0);
             for sector in std::mem::take(&mut content.dirty) {
                 let range = sector * SECTOR..bytes.len().min((sector + 1) * SECTOR);
                 if survives() && !range.is_empty() {
                     durable[range.clone()].copy_from_slice(&bytes[range]);
                 }
             }
-            *content = Content { bytes: durable.clone(), durable, mode: content.mode, ..Content::default() };
+            durable.truncate(len);
+            let (mode, version) = (content.mode, content.version + 1);
+            *content = Content { bytes: durable.clone(), durable, mode, version, ..Content::default() };
         }
         inner.durable_entries = after.clone();
         inner.entries = after;
         inner.fault = None;
+        inner.power = None;
     }
 
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
@@ -138,12 +187,28 @@ impl Memory {
         self.inner().entries.get(name).map(|node| lock(node).bytes.clone())
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    /// Looks at a file's bytes, and at a number that changes with them.
+    pub(crate) fn look<T>(&self, view: View, name: &str, look: impl FnOnce(&[u8], u64) -> T) -> Option<T> {
+        let inner = self.inner();
+        let entries = if view == View::Visible { &inner.entries } else { &inner.durable_entries };
+        let content = lock(entries.get(name)?);
+        let bytes = if view == View::Visible { &content.bytes } else { &content.durable };
+        Some(look(bytes, content.version))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
         self.inner().entries.keys().cloned().collect()
     }
 
     pub(super) fn mode(&self, name: &str) -> Option<u32> {
         self.inner().entries.get(name).map(|node| lock(node).mode)
+    }
+}
+
+impl Content {
+    fn touch(&mut self, range: Range<usize>) {
+        self.version += 1;
+        self.dirty.extend(range.start / SECTOR..range.end.div_ceil(SECTOR));
     }
 }
 
@@ -190,6 +255,7 @@ impl FileSystem for Memory {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
+        self.call(Op::Remove)?;
         self.inner().entries.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
     }
 
@@ -240,7 +306,11 @@ impl File for MemoryFile {
 
     fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
         let verdict = self.memory.call(Op::Write);
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::new();
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        if self.memory.is_dead() {
+            return verdict;
+        }
         if verdict.is_err() {
             // A failing write may have done half of its work.
             bytes.truncate(bytes.len() / 2);
@@ -251,31 +321,44 @@ impl File for MemoryFile {
             content.bytes.resize(to, 0);
         }
         content.bytes[from..to].copy_from_slice(&bytes);
-        content.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
+        content.touch(from..to);
         verdict
     }
 
     fn reserve(&self, len: u64) -> io::Result<()> {
         let verdict = self.memory.call(Op::Reserve);
+        if self.memory.is_dead() {
+            return verdict;
+        }
         // Running out of space half-way leaves a short file behind.
         let len = if verdict.is_err() { len / 2 } else { len } as usize;
         let mut content = lock(&self.node);
         if content.bytes.len() < len {
             content.bytes.resize(len, 0);
+            content.version += 1;
         }
         verdict
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.node).bytes.resize(len as usize, 0);
+        self.memory.call(Op::SetLen)?;
+        let mut content = lock(&self.node);
+        let before = content.bytes.len();
+        content.bytes.resize(len as usize, 0);
+        // What was cut off and comes back as zeros is a change like any other.
+        content.touch((len as usize).min(before)..(len as usize).max(before));
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let verdict = self.memory.call(Op::Sync);
+        if self.memory.is_dead() {
+            return verdict;
+        }
         let mut content = lock(&self.node);
         let dirty = std::mem::take(&mut content.dirty);
         if verdict.is_ok() {
+            content.version += 1;
             let Content { bytes, durable, .. } = &mut *content;
             durable.resize(bytes.len(), 0);
             for sector in dirty {

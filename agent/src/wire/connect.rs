@@ -193,7 +193,7 @@ impl Search<'_> {
                 }
             }
             (Dialled::Tcp(stream), _) => Box::new(stream),
-            (Dialled::Unix(stream), _) => Box::new(stream),
+            (Dialled::Unix(stream), _) => stream,
         };
         let mut connection = Connection::new(socket, door.peer());
         let credentials = Credentials {
@@ -220,7 +220,7 @@ impl Search<'_> {
 
 enum Dialled {
     Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
+    Unix(Box<dyn Socket>),
 }
 
 impl Door<'_> {
