@@ -9,31 +9,30 @@
 //!     lock                               held while an agent runs
 //! ```
 //!
-//! One thread owns the directory; the rest of the program sends it jobs through a [`Store`] and watches its
-//! [`Progress`]. Everything touches the disk through [`FileSystem`], so that tests can break each operation by name.
+//! One owner has the directory, taken up in turn by equal threads; the rest of the program sends it jobs through a
+//! [`Store`] and watches its [`Progress`]. Everything touches the disk through [`FileSystem`], so that tests can break each operation by name.
 //! This room knows no network, and never decides where a stream starts or what is acknowledged.
 
 mod directory;
 mod disk;
+mod engine;
 mod error;
-mod flusher;
 mod fs;
+mod handle;
 mod identity;
 mod inventory;
 #[cfg(test)]
 pub(crate) mod memory;
 mod segment;
-mod thread;
+mod work;
 mod writer;
 
 pub use disk::Disk;
 pub use error::StoreError;
 pub use fs::{File, FileSystem, Open};
+pub use handle::Store;
 pub use identity::Identity;
 pub use inventory::{Held, Inventory, WrongSize};
-pub use thread::Store;
-#[cfg(test)]
-pub(crate) use thread::{Done, Hand, Work};
 pub use writer::{Progress, State, StreamId};
 
 use crate::wal::PageMagic;

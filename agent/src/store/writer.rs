@@ -1,6 +1,6 @@
 //! Receives WAL in order and decides, file by file, what is written, flushed and renamed when.
 //!
-//! A state machine without a thread of its own: [`super::thread`] feeds it jobs and runs the flushes that it asks for.
+//! A state machine without a thread of its own: [`super::engine`] feeds it jobs and runs the work that it asks for.
 //! For each segment there is one `fdatasync` at its end and one `fsync` of the directory, which makes its `.partial` entry
 //! and the previous segment's final name durable together; acknowledgements bring their own.
 
@@ -8,8 +8,8 @@ use super::{
     Claim, FlushMode,
     directory::Directory,
     error::StoreError,
-    flusher::{FlushError, FlushTask},
     segment::Segment,
+    work::{Flush, FlushError, Work},
 };
 use crate::{
     verbose,
@@ -32,7 +32,7 @@ pub struct StreamId(pub u64);
 /// What the store has done with the WAL it was given.
 ///
 /// `flushed` ≤ `written`, and within one stream both only grow.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Progress {
     /// The stream that this is about.
     pub stream: StreamId,
@@ -45,20 +45,35 @@ pub struct Progress {
 }
 
 /// The state of a stream's files.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum State {
-    /// Files are open, or no stream has begun.
+    /// Files are open.
     Open,
-    /// Everything received is durable and no file is open.
+    /// Everything received is durable and no file is open: also before any stream has begun.
+    #[default]
     Closed,
     /// Something failed: nothing was written after that.
     Failed(Arc<StoreError>),
 }
 
+impl Progress {
+    /// Takes over that a flush of `stream` has made everything before `upto` durable: whether that is news.
+    pub(super) fn raise_flushed(&mut self, stream: StreamId, upto: Lsn) -> bool {
+        let news = self.stream == stream && upto > self.flushed;
+        if news {
+            self.flushed = upto;
+        }
+        news
+    }
+}
+
 pub(super) struct Writer {
     mode: FlushMode,
-    progress: watch::Sender<Progress>,
+    progress: Arc<watch::Sender<Progress>>,
     stream: Option<Stream>,
+    /// Also an earlier stream's: its failure may take bytes of this one, in the same file, which this one's next flush would
+    /// not miss.
+    in_flight: Option<InFlight>,
     /// Changes to the directory so far, and how many of them are durable.
     changes: u64,
     durable_changes: u64,
@@ -83,20 +98,20 @@ struct Stream {
     open_since: u64,
     /// Written to their ends, oldest first, each with the change that made its entry; renamed once durable.
     full: VecDeque<(Segment, u64)>,
-    in_flight: Option<InFlight>,
     /// Somebody asked for everything up to here to be durable.
     wanted: Option<Lsn>,
     finishing: bool,
 }
 
 struct InFlight {
+    stream: StreamId,
     upto: Lsn,
     changes: u64,
 }
 
 impl Writer {
-    pub(super) fn new(mode: FlushMode, progress: watch::Sender<Progress>) -> Self {
-        Self { mode, progress, stream: None, changes: 0, durable_changes: 0, learned_magic: None }
+    pub(super) fn new(mode: FlushMode, progress: Arc<watch::Sender<Progress>>) -> Self {
+        Self { mode, progress, stream: None, in_flight: None, changes: 0, durable_changes: 0, learned_magic: None }
     }
 
     pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
@@ -113,7 +128,6 @@ impl Writer {
             open: None,
             open_since: 0,
             full: VecDeque::new(),
-            in_flight: None,
             wanted: None,
             finishing: false,
         });
@@ -147,18 +161,18 @@ impl Writer {
     }
 
     /// Writes what can be written, and says which flush is due now, if one is and none is under way.
-    pub(super) fn advance(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
+    pub(super) fn advance(&mut self, directory: &Directory) -> Option<Work> {
         if let Err(error) = self.write(directory) {
             self.fail(error);
             return None;
         }
         loop {
-            let (id, task) = self.next_flush(directory)?;
+            let flush = self.next_flush(directory)?;
             if self.mode != FlushMode::NoSync {
-                return Some((id, task));
+                return Some(Work::Flush(flush));
             }
             // "Never" is at once: renames follow as if the disk had answered.
-            self.flushed(directory, id, Ok(()));
+            self.flushed(directory, flush.stream, Ok(()));
             if let Err(error) = self.write(directory) {
                 self.fail(error);
                 return None;
@@ -168,13 +182,12 @@ impl Writer {
 
     /// A flush has returned.
     pub(super) fn flushed(&mut self, directory: &Directory, id: StreamId, result: Result<(), FlushError>) {
+        let flight = self.in_flight.take();
         let Some(stream) = &mut self.stream else { return };
         if let Err((doing, name, source)) = result {
-            // Even an earlier stream's: its failure may have taken bytes of this one, in the same file, which the next
-            // flush would not miss.
             return self.fail(directory.io(doing, &name, source));
         }
-        let Some(flight) = stream.in_flight.take_if(|_| stream.id == id) else { return };
+        let Some(flight) = flight.filter(|flight| flight.stream == id && stream.id == id) else { return };
         stream.flushed = flight.upto;
         self.durable_changes = self.durable_changes.max(flight.changes);
         // Acknowledged first, renamed second: a commit waits for the former only.
@@ -229,8 +242,8 @@ impl Writer {
         Ok(())
     }
 
-    fn next_flush(&mut self, directory: &Directory) -> Option<(StreamId, FlushTask)> {
-        let stream = self.stream.as_mut().filter(|stream| stream.in_flight.is_none())?;
+    fn next_flush(&mut self, directory: &Directory) -> Option<Flush> {
+        let stream = self.stream.as_mut().filter(|_| self.in_flight.is_none())?;
         let asked = stream.wanted.is_some() || (stream.finishing && stream.waiting.is_empty());
         let everything = asked || self.mode == FlushMode::Synchronous || self.mode == FlushMode::NoSync;
         let dirty_directory = self.changes > self.durable_changes && self.mode != FlushMode::NoSync;
@@ -259,8 +272,9 @@ impl Writer {
             return None;
         }
         let changes = if directory_is_due { self.changes } else { self.durable_changes };
-        stream.in_flight = Some(InFlight { upto, changes });
-        Some((stream.id, FlushTask { files, directory: directory_is_due }))
+        self.in_flight = Some(InFlight { stream: stream.id, upto, changes });
+        let progress = self.progress.clone();
+        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress })
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
@@ -302,11 +316,11 @@ impl Writer {
 
     fn publish(&self, state: State) {
         let Some(stream) = &self.stream else { return };
-        self.progress.send_replace(Progress {
-            stream: stream.id,
-            written: stream.written,
-            flushed: stream.flushed,
-            state,
+        self.progress.send_modify(|progress| {
+            // The last flush may have told its success already, and only that.
+            let told = if progress.stream == stream.id { progress.flushed } else { stream.flushed };
+            let flushed = stream.flushed.max(told);
+            *progress = Progress { stream: stream.id, written: stream.written, flushed, state };
         });
     }
 

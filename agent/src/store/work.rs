@@ -1,0 +1,53 @@
+//! What waits for the disk, so that writing never has to: flushes.
+//!
+//! `remote_write` commits wait for a `write`, not for a flush: while an `fdatasync` is under way, what arrives must still
+//! be written. A piece of work owns nothing but open files, decides nothing, and reports back as a [`Job`].
+
+use super::{
+    engine::Job,
+    fs::{File, FileSystem},
+    writer::{Progress, StreamId},
+};
+use crate::wal::Lsn;
+use std::{io, sync::Arc};
+use tokio::sync::watch;
+
+/// One piece of work.
+pub(super) enum Work {
+    Flush(Flush),
+}
+
+/// The files in the order of their bytes, then (where due) the directory.
+pub(super) struct Flush {
+    pub(super) stream: StreamId,
+    pub(super) files: Vec<(String, Arc<dyn File>)>,
+    pub(super) directory: bool,
+    /// What is durable once all of it has been flushed.
+    pub(super) upto: Lsn,
+    pub(super) progress: Arc<watch::Sender<Progress>>,
+}
+
+/// What failed: the operation, and the file's name (empty for the directory).
+pub(super) type FlushError = (&'static str, String, io::Error);
+
+impl Work {
+    pub(super) fn run(self, fs: &dyn FileSystem) -> Job {
+        match self {
+            Self::Flush(flush) => Job::Flushed { stream: flush.stream, result: flush.run(fs) },
+        }
+    }
+}
+
+impl Flush {
+    fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
+        for (name, file) in &self.files {
+            file.sync().map_err(|error| ("fsync file", name.clone(), error))?;
+        }
+        if self.directory {
+            fs.sync_directory(".").map_err(|error| ("fsync directory", String::new(), error))?;
+        }
+        // Told from here: commits wait for it, and whoever owns the directory just now may be waiting for a write.
+        self.progress.send_if_modified(|progress| progress.raise_flushed(self.stream, self.upto));
+        Ok(())
+    }
+}
