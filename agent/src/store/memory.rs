@@ -6,7 +6,7 @@
 
 use super::fs::{File, FileSystem, Open};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io::{self, IoSlice},
     ops::Range,
     sync::{
@@ -18,7 +18,7 @@ use std::{
 const SECTOR: usize = 512;
 
 /// The operations that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Op {
     List,
     Stat,
@@ -47,6 +47,13 @@ pub(crate) enum View {
 /// Says of each operation whether it fails, and how.
 pub(crate) type Faults = Box<dyn FnMut(Op) -> Option<io::ErrorKind> + Send>;
 
+/// A moment in the life of a directory.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    clock: u64,
+    entries: BTreeMap<String, Node>,
+}
+
 #[derive(Clone, Default)]
 pub(crate) struct Memory(Arc<Mutex<Inner>>);
 
@@ -59,6 +66,12 @@ struct Inner {
     faults: Option<Faults>,
     /// Operations until power fails.
     power: Option<usize>,
+    /// Operations so far.
+    clock: u64,
+    /// The last one that made a directory durable.
+    directory_synced: u64,
+    /// A sync that began then covers no more than what there was.
+    began: Option<Moment>,
     /// Successful calls, for counting.
     calls: BTreeMap<Op, usize>,
 }
@@ -71,7 +84,8 @@ struct Content {
     durable: Vec<u8>,
     /// Changes to either.
     version: u64,
-    dirty: BTreeSet<usize>,
+    /// Sectors that differ from what is durable, and since which operation.
+    dirty: BTreeMap<usize, u64>,
     locked: bool,
     mode: u32,
 }
@@ -110,8 +124,23 @@ impl Memory {
         self.inner().power == Some(0)
     }
 
+    pub(crate) fn moment(&self) -> Moment {
+        let inner = self.inner();
+        Moment { clock: inner.clock, entries: inner.entries.clone() }
+    }
+
+    /// Each sync from now on is one that began at that moment, although it returns only now.
+    pub(crate) fn syncs_began(&self, at: Option<Moment>) {
+        self.inner().began = at;
+    }
+
+    fn clock(&self) -> u64 {
+        self.inner().clock
+    }
+
     fn call(&self, op: Op) -> io::Result<()> {
         let mut inner = self.inner();
+        inner.clock += 1;
         match &mut inner.power {
             Some(left) => {
                 *left = left.saturating_sub(1);
@@ -159,7 +188,7 @@ impl Memory {
             let mut durable = std::mem::take(&mut content.durable);
             let len = if bytes.len() != durable.len() && survives() { bytes.len() } else { durable.len() };
             durable.resize(len.max(bytes.len()), 0);
-            for sector in std::mem::take(&mut content.dirty) {
+            for sector in std::mem::take(&mut content.dirty).into_keys() {
                 let range = sector * SECTOR..bytes.len().min((sector + 1) * SECTOR);
                 if survives() && !range.is_empty() {
                     durable[range.clone()].copy_from_slice(&bytes[range]);
@@ -172,7 +201,7 @@ impl Memory {
         inner.durable_entries = after.clone();
         inner.entries = after;
         inner.fault = None;
-        inner.power = None;
+        (inner.power, inner.began) = (None, None);
     }
 
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
@@ -187,13 +216,13 @@ impl Memory {
         self.inner().entries.get(name).map(|node| lock(node).bytes.clone())
     }
 
-    /// Looks at a file's bytes, and at a number that changes with them.
-    pub(crate) fn look<T>(&self, view: View, name: &str, look: impl FnOnce(&[u8], u64) -> T) -> Option<T> {
+    /// Looks at the file that has this name in `view`: its bytes as a process sees them, the durable ones, and a number
+    /// that changes with either.
+    pub(crate) fn look<T>(&self, view: View, name: &str, look: impl FnOnce(&[u8], &[u8], u64) -> T) -> Option<T> {
         let inner = self.inner();
         let entries = if view == View::Visible { &inner.entries } else { &inner.durable_entries };
         let content = lock(entries.get(name)?);
-        let bytes = if view == View::Visible { &content.bytes } else { &content.durable };
-        Some(look(bytes, content.version))
+        Some(look(&content.bytes, &content.durable, content.version))
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -206,9 +235,11 @@ impl Memory {
 }
 
 impl Content {
-    fn touch(&mut self, range: Range<usize>) {
+    fn touch(&mut self, range: Range<usize>, at: u64) {
         self.version += 1;
-        self.dirty.extend(range.start / SECTOR..range.end.div_ceil(SECTOR));
+        for sector in range.start / SECTOR..range.end.div_ceil(SECTOR) {
+            self.dirty.entry(sector).or_insert(at);
+        }
     }
 }
 
@@ -273,9 +304,14 @@ impl FileSystem for Memory {
             .filter(|(entry, _)| !here(entry))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
-        let now = inner.entries.iter().filter(|(entry, _)| here(entry)).map(|(k, v)| (k.clone(), v.clone()));
+        let entries = match &inner.began {
+            Some(moment) if moment.clock > inner.directory_synced => &moment.entries,
+            _ => &inner.entries,
+        };
+        let now = entries.iter().filter(|(entry, _)| here(entry)).map(|(k, v)| (k.clone(), v.clone()));
         let after = kept.into_iter().chain(now).collect();
         inner.durable_entries = after;
+        inner.directory_synced = inner.clock;
         Ok(())
     }
 }
@@ -315,13 +351,14 @@ impl File for MemoryFile {
             // A failing write may have done half of its work.
             bytes.truncate(bytes.len() / 2);
         }
+        let clock = self.memory.clock();
         let mut content = lock(&self.node);
         let (from, to) = (offset as usize, offset as usize + bytes.len());
         if content.bytes.len() < to {
             content.bytes.resize(to, 0);
         }
         content.bytes[from..to].copy_from_slice(&bytes);
-        content.touch(from..to);
+        content.touch(from..to, clock);
         verdict
     }
 
@@ -342,11 +379,12 @@ impl File for MemoryFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.memory.call(Op::SetLen)?;
+        let clock = self.memory.clock();
         let mut content = lock(&self.node);
         let before = content.bytes.len();
         content.bytes.resize(len as usize, 0);
         // What was cut off and comes back as zeros is a change like any other.
-        content.touch((len as usize).min(before)..(len as usize).max(before));
+        content.touch((len as usize).min(before)..(len as usize).max(before), clock);
         Ok(())
     }
 
@@ -355,13 +393,16 @@ impl File for MemoryFile {
         if self.memory.is_dead() {
             return verdict;
         }
+        let began = self.memory.inner().began.as_ref().map_or(u64::MAX, |moment| moment.clock);
         let mut content = lock(&self.node);
-        let dirty = std::mem::take(&mut content.dirty);
+        let (dirty, later) = std::mem::take(&mut content.dirty).into_iter().partition(|(_, since)| *since <= began);
+        content.dirty = later;
+        let dirty: BTreeMap<usize, u64> = dirty;
         if verdict.is_ok() {
             content.version += 1;
             let Content { bytes, durable, .. } = &mut *content;
             durable.resize(bytes.len(), 0);
-            for sector in dirty {
+            for sector in dirty.into_keys() {
                 let range = (sector * SECTOR).min(bytes.len())..bytes.len().min((sector + 1) * SECTOR);
                 durable[range.clone()].copy_from_slice(&bytes[range]);
             }
