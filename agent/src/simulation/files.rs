@@ -8,6 +8,7 @@ use crate::{
 use std::collections::BTreeMap;
 
 const SECTOR: usize = 512;
+static ZEROS: [u8; SECTOR] = [0; SECTOR];
 
 /// Looks through the directory; what it has seen before and what has not changed since is not read again.
 #[derive(Default)]
@@ -74,12 +75,13 @@ impl Files {
             let wrong = match file.partial {
                 false if visible.len() != expected.len() => return Some(format!("has {} bytes", visible.len())),
                 false if durable != expected => return Some("has its final name and is not durable".to_owned()),
-                false => visible.iter().zip(&expected).position(|(have, want)| have != want),
-                true if visible == expected => None,
-                true => visible.chunks(SECTOR).zip(expected.chunks(SECTOR)).enumerate().find_map(|(index, (have, want))| {
-                    let wrong = |(have, want): (&u8, &u8)| have != want && *have != 0;
-                    let at = if have == want { None } else { have.iter().zip(want).position(wrong) };
-                    at.map(|at| index * SECTOR + at)
+                // What has not arrived yet is zero.
+                partial => visible.chunks(SECTOR).zip(expected.chunks(SECTOR)).enumerate().find_map(|(index, (have, want))| {
+                    if have == want || partial && have == &ZEROS[..have.len()] {
+                        return None;
+                    }
+                    let wrong = |(have, want): (&u8, &u8)| have != want && !(partial && *have == 0);
+                    have.iter().zip(want).position(wrong).map(|at| index * SECTOR + at)
                 }),
             };
             wrong.map(|at| format!("has another byte than the log at offset {at}"))

@@ -172,7 +172,7 @@ impl Oracle {
         }
         let same = |told: Told| (told.write, told.flush) == (write, flush) && now < told.at + QUIET;
         stream.repeated = stream.told.is_some_and(same);
-        if stream.asked.is_some_and(|(since, upto)| flush >= upto || now + LATENESS >= since + REPLY) {
+        if stream.asked.is_some_and(|(since, upto)| flush >= upto || now >= since + REPLY) {
             stream.asked = None;
         }
         let first = stream.told.is_none();

@@ -187,7 +187,7 @@ impl Memory {
             let bytes = std::mem::take(&mut content.bytes);
             let mut durable = std::mem::take(&mut content.durable);
             let len = if bytes.len() != durable.len() && survives() { bytes.len() } else { durable.len() };
-            durable.resize(len.max(bytes.len()), 0);
+            resize(&mut durable, len.max(bytes.len()));
             for sector in std::mem::take(&mut content.dirty).into_keys() {
                 let range = sector * SECTOR..bytes.len().min((sector + 1) * SECTOR);
                 if survives() && !range.is_empty() {
@@ -240,6 +240,14 @@ impl Content {
         for sector in range.start / SECTOR..range.end.div_ceil(SECTOR) {
             self.dirty.entry(sector).or_insert(at);
         }
+    }
+}
+
+/// `Vec::resize` takes one byte at a time in a debug build.
+fn resize(bytes: &mut Vec<u8>, len: usize) {
+    match len.checked_sub(bytes.len()) {
+        Some(more) => bytes.extend_from_slice(&vec![0; more]),
+        None => bytes.truncate(len),
     }
 }
 
@@ -355,7 +363,7 @@ impl File for MemoryFile {
         let mut content = lock(&self.node);
         let (from, to) = (offset as usize, offset as usize + bytes.len());
         if content.bytes.len() < to {
-            content.bytes.resize(to, 0);
+            resize(&mut content.bytes, to);
         }
         content.bytes[from..to].copy_from_slice(&bytes);
         content.touch(from..to, clock);
@@ -371,7 +379,7 @@ impl File for MemoryFile {
         let len = if verdict.is_err() { len / 2 } else { len } as usize;
         let mut content = lock(&self.node);
         if content.bytes.len() < len {
-            content.bytes.resize(len, 0);
+            resize(&mut content.bytes, len);
             content.version += 1;
         }
         verdict
@@ -382,7 +390,7 @@ impl File for MemoryFile {
         let clock = self.memory.clock();
         let mut content = lock(&self.node);
         let before = content.bytes.len();
-        content.bytes.resize(len as usize, 0);
+        resize(&mut content.bytes, len as usize);
         // What was cut off and comes back as zeros is a change like any other.
         content.touch((len as usize).min(before)..(len as usize).max(before), clock);
         Ok(())
@@ -401,7 +409,7 @@ impl File for MemoryFile {
         if verdict.is_ok() {
             content.version += 1;
             let Content { bytes, durable, .. } = &mut *content;
-            durable.resize(bytes.len(), 0);
+            resize(durable, bytes.len());
             for sector in dirty.into_keys() {
                 let range = (sector * SECTOR).min(bytes.len())..bytes.len().min((sector + 1) * SECTOR);
                 durable[range.clone()].copy_from_slice(&bytes[range]);
