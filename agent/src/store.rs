@@ -7,6 +7,7 @@
 //! DIR/.wal-agent/                        the only thing that pg_receivewal would not have left here (0700)
 //!     identity                           the one cluster this directory belongs to
 //!     lock                               held while an agent runs
+//!     spare                              zeros, to become the next segment: while an agent runs as a synchronous standby
 //! ```
 //!
 //! One owner has the directory, taken up in turn by equal threads; the rest of the program sends it jobs through a
@@ -24,6 +25,7 @@ mod inventory;
 #[cfg(test)]
 pub(crate) mod memory;
 mod segment;
+mod spare;
 mod work;
 mod writer;
 

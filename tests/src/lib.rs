@@ -12,11 +12,13 @@
 //! slow_disk  a directory whose flushes take as long as a scenario says
 //! embedded   the agent as a library, on such a directory
 //! demo       the story of `cargo xtask demo`
+//! bench      the figures of `cargo xtask bench`
 //! ```
 //!
 //! What a scenario waits for it awaits with [`wait::until`], which says what did not come and never waits for ever.
 
 pub mod agent;
+pub mod bench;
 pub mod certs;
 pub mod compare;
 pub mod demo;

@@ -126,6 +126,14 @@ impl Tools {
         fetch::build(&catalogue::TOOLS_17)?.program("pgbench")
     }
 
+    /// The one build with a server, TLS and all tools.
+    ///
+    /// # Errors
+    /// It cannot be fetched.
+    pub fn complete() -> Result<Build> {
+        fetch::build(&catalogue::TOOLS_17)
+    }
+
     /// All tools of the oldest build that is not older than `major`.
     ///
     /// # Errors

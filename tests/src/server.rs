@@ -16,6 +16,7 @@ mod query;
 pub use backup::{Backup, BackupWal};
 pub use builder::Builder;
 pub use home::sweep;
+pub(crate) use home::{Home, sweep_below};
 pub use query::Replication;
 
 use crate::account::Account;
@@ -24,7 +25,6 @@ use crate::postgres::Build;
 use crate::wait::{self, DEADLINE, Poll};
 use crate::{certs, process};
 use anyhow::{Context, Result, anyhow, ensure};
-use home::Home;
 use rustix::process::{Signal, kill_process};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

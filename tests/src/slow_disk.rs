@@ -146,6 +146,10 @@ impl File for SlowFile {
         self.file.sync()
     }
 
+    fn start_write_back(&self, offset: u64, len: u64) {
+        self.file.start_write_back(offset, len);
+    }
+
     fn try_lock(&self) -> io::Result<bool> {
         self.file.try_lock()
     }

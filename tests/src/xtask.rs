@@ -1,11 +1,16 @@
 //! The commands: which there are, their arguments, and how they end.
 
+mod bench;
 mod demo;
 mod test;
 
 use anyhow::Result;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::time::interval;
 
 const HELP: &str = "\
 Usage: cargo xtask COMMAND
@@ -16,6 +21,14 @@ Usage: cargo xtask COMMAND
        --clients N         how many there are (8)
        --postgres MAJOR    a fetched PostgreSQL, 13 to 18, instead of the one on this machine
        --keep              leave the recovered server and wal-agent running, and say how to look at them
+
+  bench                    wal-agent and pg_receivewal side by side on this machine: figures with their goals, written to
+                           target/bench/report.json and report.md with plots. Takes a while; nothing else should run
+       --quick             an impression in less than 3 minutes: little WAL, 2 rounds
+       --only P1,P4        only these figures
+       --rounds N          how many rounds (5)
+       --dir DIR           write below DIR, which decides on the file system (a directory for temporary files on a disk)
+       --save-docs         put the report into docs/performance.md, too
 
   test [FILTER…]           run all tests, or those whose names contain a FILTER: unit, property, scenario and
                            documentation tests; PostgreSQL 13 to 18 is fetched first where it is missing
@@ -58,6 +71,8 @@ fn run(args: &[String]) -> Result<(), Failure> {
     match command {
         _ if args.iter().any(asks_for_help) => help(),
         Some("demo") => demo::run(args),
+        Some("bench") => bench::run(args),
+        Some("bench-discard") => bench::run_discard(args),
         Some("test") => test::run(args),
         Some("fetch") => {
             no_more(args)?;
@@ -80,6 +95,28 @@ fn no_more(args: &[String]) -> Result<(), Failure> {
         Some(arg) => Err(Failure::Usage(format!("unexpected argument {arg:?}"))),
         None => Ok(()),
     }
+}
+
+/// Becomes true with the first signal that asks us to end. From then on all our programs are ended, too: what is done may be
+/// waiting for one.
+fn interruption() -> Result<watch::Receiver<bool>> {
+    let (mut int, mut term, mut hup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (interrupt, interrupted) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
+        }
+        interrupt.send_replace(true);
+        let mut ticks = interval(Duration::from_millis(50));
+        loop {
+            harness::demo::kill_children();
+            ticks.tick().await;
+        }
+    });
+    Ok(interrupted)
 }
 
 /// Writes to stderr, where the words about a command go.

@@ -119,20 +119,19 @@ impl<'a> Stream<'a> {
             let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
-                // An acknowledgement before more WAL: a commit waits for it. What the store reports is bounded by what
-                // it was given, so reading is not starved.
+                // News of the disk first: an acknowledgement never waits for the socket to drain. There is little of it.
                 biased;
                 changed = self.progress.changed() => {
                     changed.map_err(|_| Trouble::from(StoreError::Gone))?;
                     self.stored()?;
                 }
+                () = sleep_until(wake) => {}
                 () = stop.requested(), if self.leaving != Some(Leaving::Stopped) => {
                     verbose!("received interrupt signal, exiting");
                     self.leave(Leaving::Stopped);
                 }
                 () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
                 event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
-                () = sleep_until(wake) => {}
             }
         }
     }
@@ -142,7 +141,7 @@ impl<'a> Stream<'a> {
             CopyEvent::Data(payload) => {
                 self.heard = true;
                 match Message::parse(payload)? {
-                    Message::Wal { start, data } => return self.wal(start, data),
+                    Message::Wal { start, server_end, data } => return self.wal(start, server_end, data),
                     Message::KeepAlive { reply_requested, .. } if reply_requested => self.reply_requested(),
                     Message::KeepAlive { .. } => {}
                 }
@@ -161,13 +160,13 @@ impl<'a> Stream<'a> {
         }
     }
 
-    fn wal(&mut self, start: Lsn, data: Bytes) -> Result<(), Trouble> {
+    fn wal(&mut self, start: Lsn, server_end: Lsn, data: Bytes) -> Result<(), Trouble> {
         if start != self.received {
             return Err(Trouble::Misplaced { at: start, expected: self.received });
         }
         // The message was refused if this ran over the end of the log.
         self.received = Lsn::new(start.get() + data.len() as u64);
-        self.store.append(start, data);
+        self.store.append(start, data, server_end <= self.received);
         self.acks.received(self.received);
         self.stop_behind_end_position();
         Ok(())

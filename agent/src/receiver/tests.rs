@@ -31,7 +31,7 @@ async fn files_count_as_closed_only_when_this_streams_are() {
     for number in 1..20 {
         let start = Lsn::new(number << 20);
         let id = receiver.store.begin(claim, TimelineId::FIRST, start);
-        receiver.store.append(start, Bytes::from_static(&[1; 20]));
+        receiver.store.append(start, Bytes::from_static(&[1; 20]), false);
         receiver.close_files(&mut stop).await.unwrap();
         let progress = receiver.store.progress().borrow().clone();
         assert_eq!((progress.stream, progress.flushed.get()), (id, start.get() + 20));

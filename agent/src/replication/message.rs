@@ -20,6 +20,8 @@ pub enum Message {
     Wal {
         /// Where `data` begins.
         start: Lsn,
+        /// How far the server's WAL went when it sent this.
+        server_end: Lsn,
         /// The bytes.
         data: Bytes,
     },
@@ -77,11 +79,12 @@ impl Message {
             payload.advance(8);
             return Ok(Self::KeepAlive { server_end: position, reply_requested: payload.get_u8() != 0 });
         }
-        payload.advance(8 + 8);
+        let server_end = Lsn::new(payload.get_u64());
+        payload.advance(8);
         if position.checked_add(payload.len() as u64).is_none() {
             return Err(MessageError::Overflow(position));
         }
-        Ok(Self::Wal { start: position, data: payload })
+        Ok(Self::Wal { start: position, server_end, data: payload })
     }
 }
 
@@ -106,8 +109,9 @@ mod tests {
 
     #[test]
     fn what_a_server_sends_is_read() {
-        let wal = [&b"w"[..], &[0, 0, 0, 0, 1, 0, 0, 0], &[9; 16], b"abc"].concat();
-        let expected = Message::Wal { start: Lsn::new(1 << 24), data: Bytes::from_static(b"abc") };
+        let wal = [&b"w"[..], &[0, 0, 0, 0, 1, 0, 0, 0], &[0, 0, 0, 0, 0, 0, 0, 8], &[9; 8], b"abc"].concat();
+        let data = Bytes::from_static(b"abc");
+        let expected = Message::Wal { start: Lsn::new(1 << 24), server_end: Lsn::new(8), data };
         assert_eq!(Message::parse(wal.into()), Ok(expected));
         let alive = [&b"k"[..], &[0, 0, 0, 0, 0, 0, 0, 7], &[9; 8], &[1]].concat();
         let expected = Message::KeepAlive { server_end: Lsn::new(7), reply_requested: true };

@@ -9,7 +9,7 @@ use std::{future::poll_fn, io::ErrorKind, task::Poll, time::Duration};
 use tokio::time::{Instant, sleep_until};
 
 /// As many as the engine has.
-const THREADS: usize = 2;
+const THREADS: usize = 3;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::wal::{Compression, FirstPage, HistoryFile, HistoryName, PageError, SegmentFile, SegmentSize};
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     path::PathBuf,
     sync::Arc,
@@ -20,6 +21,8 @@ use std::{
 const STATE: &str = ".wal-agent";
 const LOCK: &str = ".wal-agent/lock";
 const IDENTITY: &str = ".wal-agent/identity";
+/// A file for the next segment, while it is being prepared.
+pub(super) const SPARE: &str = ".wal-agent/spare";
 
 /// A directory, and the lock on it once that is taken.
 pub(super) struct Directory {
@@ -28,11 +31,13 @@ pub(super) struct Directory {
     path: PathBuf,
     /// Held until this value goes.
     lock: Option<Arc<dyn File>>,
+    /// The file system has been found unable to reserve space, and that has been said.
+    pub(super) cannot_reserve: Cell<bool>,
 }
 
 impl Directory {
     pub(super) fn new(fs: Arc<dyn FileSystem>, path: PathBuf) -> Self {
-        Self { fs, path, lock: None }
+        Self { fs, path, lock: None, cannot_reserve: Cell::new(false) }
     }
 
     /// Wraps a system error; an empty name stands for the directory itself.
@@ -106,6 +111,8 @@ impl Directory {
         // For a person's eyes only: a disk that has no room for it is no reason to do without the lock.
         let _ = file.set_len(0).and_then(|()| file.write_at(&mut [IoSlice::new(note.as_bytes())], 0));
         self.lock = Some(file);
+        // A predecessor that crashed may have left one; if it cannot be removed now, whoever makes the next one tries again.
+        let _ = self.fs.remove(SPARE);
         Ok(())
     }
 

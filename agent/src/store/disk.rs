@@ -11,7 +11,10 @@ use rustix::{
 use std::{
     fs::{self, OpenOptions, Permissions},
     io::{self, IoSlice},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -146,6 +149,13 @@ impl File for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+
+    #[expect(unsafe_code, reason = "no crate of the workspace wraps this call")]
+    fn start_write_back(&self, offset: u64, len: u64) {
+        let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
+        // SAFETY: the descriptor is open as long as `self.0` lives, and the call takes no pointer.
+        unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
     }
 
     fn try_lock(&self) -> io::Result<bool> {

@@ -27,8 +27,8 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// One flush at a time, and somebody who writes meanwhile.
-const THREADS: usize = 2;
+/// One flush and one piece of a spare at a time, and somebody who writes meanwhile.
+const THREADS: usize = 3;
 
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -38,10 +38,11 @@ pub(super) enum Job {
     Claim { claim: Claim, reply: Reply<()> },
     History { history: HistoryFile, keep: bool, mode: u32, reply: Reply<()> },
     Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn },
-    Append { at: Lsn, data: Bytes },
+    Append { at: Lsn, data: Bytes, caught_up: bool },
     Flush,
     Finish,
     Flushed { stream: StreamId, result: Result<(), FlushError> },
+    Filled { number: u64, result: io::Result<u64> },
 }
 
 pub(super) struct Engine {
@@ -205,16 +206,19 @@ impl Owner {
             Job::Inspect { claim, reply } => drop(reply.send(directory.inspect(&claim))),
             Job::Claim { claim, reply } => drop(reply.send(directory.claim(&claim))),
             Job::History { history, keep, mode, reply } => drop(reply.send(directory.history(&history, keep, mode))),
-            Job::Begin { stream, claim, timeline, start } => writer.begin(stream, claim, timeline, start),
-            Job::Append { at, data } => writer.append(at, data),
+            Job::Begin { stream, claim, timeline, start } => writer.begin(directory, stream, claim, timeline, start),
+            Job::Append { at, data, caught_up } => writer.append(at, data, caught_up),
             Job::Flush => writer.flush(),
-            Job::Finish => writer.finish(),
+            Job::Finish => writer.finish(directory),
             Job::Flushed { stream, result } => writer.flushed(directory, stream, result),
+            Job::Filled { number, result } => writer.filled(directory, number, result),
         }
     }
 
-    fn advance(&mut self) -> Option<Work> {
-        self.writer.advance(&self.directory)
+    fn advance(&mut self) -> impl Iterator<Item = Work> {
+        let flush = self.writer.advance(&self.directory);
+        let fill = self.writer.prepare(&self.directory);
+        flush.map(Work::Flush).into_iter().chain(fill.map(Work::Fill))
     }
 }
 

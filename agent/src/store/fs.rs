@@ -101,6 +101,10 @@ pub trait File: Send + Sync {
     /// As the system reports it. What was written since the last success may be lost, whatever a later call says.
     fn sync(&self) -> io::Result<()>;
 
+    /// Lets the disk begin with what was written in this range, and does not wait for it: a later [`File::sync`] has less to
+    /// do. Where the system cannot, nothing happens, and nothing is promised in any case.
+    fn start_write_back(&self, offset: u64, len: u64);
+
     /// Takes an exclusive lock that lives as long as this file is open, without waiting: whether it was free.
     ///
     /// # Errors

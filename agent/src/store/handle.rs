@@ -84,9 +84,9 @@ impl Store {
         stream
     }
 
-    /// Hands over the WAL from `at` on, which must follow what was handed over before.
-    pub fn append(&self, at: Lsn, data: Bytes) {
-        self.engine.post(Job::Append { at, data });
+    /// Hands over the WAL from `at` on, which must follow what was handed over before. `caught_up`: the server has no more.
+    pub fn append(&self, at: Lsn, data: Bytes, caught_up: bool) {
+        self.engine.post(Job::Append { at, data, caught_up });
     }
 
     /// Asks for everything handed over so far to be made durable.

@@ -306,19 +306,15 @@ impl FileSystem for Memory {
         self.call(Op::SyncDirectory)?;
         let mut inner = self.inner();
         let here = |entry: &str| entry.split_once('/').map_or(".", |(parent, _)| parent) == name;
-        let kept: BTreeMap<_, _> = inner
-            .durable_entries
-            .iter()
-            .filter(|(entry, _)| !here(entry))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
         let entries = match &inner.began {
             Some(moment) if moment.clock > inner.directory_synced => &moment.entries,
             _ => &inner.entries,
         };
-        let now = entries.iter().filter(|(entry, _)| here(entry)).map(|(k, v)| (k.clone(), v.clone()));
-        let after = kept.into_iter().chain(now).collect();
-        inner.durable_entries = after;
+        let now: Vec<_> = entries.iter().filter(|(entry, _)| here(entry)).collect();
+        // What was renamed to here from another directory is no longer there: a rename is one step.
+        let came = |node: &Node| now.iter().any(|(_, known)| Arc::ptr_eq(known, node));
+        let kept = inner.durable_entries.iter().filter(|(entry, node)| !here(entry) && !came(node));
+        inner.durable_entries = kept.chain(now.iter().copied()).map(|(k, v)| (k.clone(), v.clone())).collect();
         inner.directory_synced = inner.clock;
         Ok(())
     }
@@ -417,6 +413,8 @@ impl File for MemoryFile {
         }
         verdict
     }
+
+    fn start_write_back(&self, _offset: u64, _len: u64) {}
 
     fn try_lock(&self) -> io::Result<bool> {
         let mut content = lock(&self.node);

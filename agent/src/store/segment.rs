@@ -7,9 +7,10 @@
 
 use super::{
     Claim,
-    directory::Directory,
+    directory::{Directory, SPARE},
     error::StoreError,
     fs::{File, Open},
+    spare::Spare,
 };
 use crate::wal::{FirstPage, Lsn, PageError, PageMagic, SegmentName};
 use bytes::Bytes;
@@ -20,6 +21,11 @@ use std::{
 
 /// Buffers handed to one `pwritev`; the kernel's own limit is 1024.
 const MAX_PARTS: usize = 256;
+/// So much is written before the disk is told to begin with it: a segment's last flush then has little left to do. Smaller
+/// pieces only cost calls, larger ones leave the disk idle for longer.
+const WRITE_BACK: u64 = 1 << 20;
+/// A multiple of every page size that Linux has, 64 KiB at most.
+const PAGE: u64 = 64 << 10;
 /// Zeros are written in pieces of this size where a file system cannot reserve space.
 const ZEROS: usize = 1 << 20;
 
@@ -33,13 +39,20 @@ pub(super) struct Segment {
     pub(super) created: bool,
     /// Whether the file had bytes before this stream.
     resumed: bool,
+    /// Up to here the disk has been told to begin.
+    begun: u64,
     /// Whether this is the finished file itself, streamed once more: nothing is left to rename.
     pub(super) finished: bool,
 }
 
 impl Segment {
-    /// Opens the place for a segment: its finished file, its `.partial`, or a new one.
-    pub(super) fn open(directory: &Directory, claim: &Claim, name: SegmentName) -> Result<Self, StoreError> {
+    /// Opens the place for a segment: its finished file, its `.partial`, or a new one, which is `spare` if there is one.
+    pub(super) fn open(
+        directory: &Directory,
+        claim: &Claim,
+        name: SegmentName,
+        spare: &mut Spare,
+    ) -> Result<Self, StoreError> {
         let (fs, size) = (directory.fs.as_ref(), claim.identity.segment_size);
         let (final_name, partial) = (name.file_name(size), name.partial_file_name(size));
         let stat = |name: &str| fs.len(name).map_err(|error| directory.io("stat file", name, error));
@@ -47,13 +60,24 @@ impl Segment {
         let finished = stat(&final_name)? == Some(size.bytes());
         let file_name = if finished { final_name } else { partial };
         let before = stat(&file_name)?;
+        let start = size.start_of(name.segment);
+        if before.is_none()
+            && let Some(file) = spare.ready(claim)
+        {
+            let renamed = fs.rename(SPARE, &file_name);
+            spare.used();
+            if renamed.is_ok() {
+                return Ok(Self { name, file_name, file, start, created: true, resumed: false, begun: 0, finished });
+            }
+        }
+        spare.passed_over();
         let how = if finished { Open::ReadWrite } else { Open::Create(claim.mode) };
         let file =
             fs.open(&file_name, how).map_err(|error| directory.io("open write-ahead log file", &file_name, error))?;
         let (created, resumed) = (before.is_none(), before.is_some_and(|len| len > 0));
-        let segment = Self { name, file_name, file, start: size.start_of(name.segment), created, resumed, finished };
+        let segment = Self { name, file_name, file, start, created, resumed, begun: 0, finished };
         if before != Some(size.bytes()) {
-            segment.shape(size.bytes(), before.unwrap_or(0)).map_err(|error| {
+            segment.shape(directory, size.bytes(), before.unwrap_or(0)).map_err(|error| {
                 if created {
                     // Nothing is in it; a failure to remove it costs nothing either, as it is healed when reopened.
                     let _ = fs.remove(&segment.file_name);
@@ -65,7 +89,7 @@ impl Segment {
     }
 
     /// Gives the file its full size. Bytes beyond it, if something put them there, are no WAL of this segment.
-    fn shape(&self, size: u64, before: u64) -> io::Result<()> {
+    fn shape(&self, directory: &Directory, size: u64, before: u64) -> io::Result<()> {
         if before > size {
             return self.file.set_len(size);
         }
@@ -73,7 +97,12 @@ impl Segment {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
             done => return done,
         }
-        tracing::debug!(file = self.file_name, "the file system cannot reserve space; writing zeros instead");
+        if !directory.cannot_reserve.replace(true) {
+            tracing::info!(
+                "the file system cannot reserve space for a file: each segment of \"{}\" is filled with zeros first",
+                directory.path_of("").display()
+            );
+        }
         let zeros = vec![0; ZEROS];
         let mut at = before;
         while at < size {
@@ -85,7 +114,7 @@ impl Segment {
     }
 
     /// Writes `parts`, one behind the other, from `offset`. They end within the segment.
-    pub(super) fn write(&self, directory: &Directory, offset: u64, parts: &[Bytes]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, directory: &Directory, offset: u64, parts: &[Bytes]) -> Result<(), StoreError> {
         if self.resumed {
             self.compare(directory, offset, parts)?;
         }
@@ -96,6 +125,12 @@ impl Segment {
                 .write_at(&mut slices, at)
                 .map_err(|error| directory.io("write to write-ahead log file", &self.file_name, error))?;
             at += batch.iter().map(|part| part.len() as u64).sum::<u64>();
+        }
+        // Whole pages only: the next write goes into the last one, and must not find it on its way to the disk.
+        let whole = at - at % PAGE;
+        if whole.saturating_sub(self.begun) >= WRITE_BACK {
+            self.file.start_write_back(self.begun, whole - self.begun);
+            self.begun = whole;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What waits for the disk, so that writing never has to: flushes.
+//! What waits for the disk, so that writing never has to: flushes, and zeros for a spare segment.
 //!
 //! `remote_write` commits wait for a `write`, not for a flush: while an `fdatasync` is under way, what arrives must still
 //! be written. A piece of work owns nothing but open files, decides nothing, and reports back as a [`Job`].
@@ -6,6 +6,7 @@
 use super::{
     engine::Job,
     fs::{File, FileSystem},
+    spare::Fill,
     writer::{Progress, StreamId},
 };
 use crate::wal::Lsn;
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 /// One piece of work.
 pub(super) enum Work {
     Flush(Flush),
+    Fill(Fill),
 }
 
 /// The files in the order of their bytes, then (where due) the directory.
@@ -34,12 +36,13 @@ impl Work {
     pub(super) fn run(self, fs: &dyn FileSystem) -> Job {
         match self {
             Self::Flush(flush) => Job::Flushed { stream: flush.stream, result: flush.run(fs) },
+            Self::Fill(fill) => fill.run(),
         }
     }
 }
 
 impl Flush {
-    fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
+    pub(super) fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
         for (name, file) in &self.files {
             file.sync().map_err(|error| ("fsync file", name.clone(), error))?;
         }

@@ -9,14 +9,15 @@ use super::{
     directory::Directory,
     error::StoreError,
     segment::Segment,
-    work::{Flush, FlushError, Work},
+    spare::{Fill, Situation, Spare},
+    work::{Flush, FlushError},
 };
 use crate::{
     verbose,
     wal::{FirstPage, Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, mem, sync::Arc};
+use std::{collections::VecDeque, io, mem, sync::Arc};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -79,6 +80,7 @@ pub(super) struct Writer {
     durable_changes: u64,
     /// How a server of unknown major marks its pages: learned from the first segment, and then held.
     learned_magic: Option<PageMagic>,
+    spare: Spare,
 }
 
 struct Stream {
@@ -92,6 +94,8 @@ struct Stream {
     /// Received, not yet written; contiguous from `written`.
     waiting: VecDeque<Bytes>,
     waiting_bytes: u64,
+    /// Whether the server had no more than this when it sent the last of it.
+    caught_up: bool,
     /// The segment that holds `written`, once its first byte has arrived.
     open: Option<Segment>,
     /// The change that made the entry of `open`: durable once `durable_changes` has reached it.
@@ -111,10 +115,27 @@ struct InFlight {
 
 impl Writer {
     pub(super) fn new(mode: FlushMode, progress: Arc<watch::Sender<Progress>>) -> Self {
-        Self { mode, progress, stream: None, in_flight: None, changes: 0, durable_changes: 0, learned_magic: None }
+        Self {
+            mode,
+            progress,
+            stream: None,
+            in_flight: None,
+            changes: 0,
+            durable_changes: 0,
+            learned_magic: None,
+            spare: Spare::default(),
+        }
     }
 
-    pub(super) fn begin(&mut self, id: StreamId, claim: Claim, timeline: TimelineId, start: Lsn) {
+    pub(super) fn begin(
+        &mut self,
+        directory: &Directory,
+        id: StreamId,
+        claim: Claim,
+        timeline: TimelineId,
+        start: Lsn,
+    ) {
+        self.spare.discard(directory);
         // Whatever an earlier stream did to the directory without a flush is still to be made durable.
         self.changes += 1;
         self.stream = Some(Stream {
@@ -125,6 +146,7 @@ impl Writer {
             flushed: start,
             waiting: VecDeque::new(),
             waiting_bytes: 0,
+            caught_up: false,
             open: None,
             open_since: 0,
             full: VecDeque::new(),
@@ -135,7 +157,7 @@ impl Writer {
     }
 
     /// Takes the next bytes. They are written by [`Self::advance`].
-    pub(super) fn append(&mut self, at: Lsn, data: Bytes) {
+    pub(super) fn append(&mut self, at: Lsn, data: Bytes, caught_up: bool) {
         let Some(stream) = &mut self.stream else { return };
         let expected = stream.received();
         if at != expected || expected.checked_add(data.len() as u64).is_none() {
@@ -143,6 +165,7 @@ impl Writer {
         }
         stream.waiting_bytes += data.len() as u64;
         stream.waiting.push_back(data);
+        stream.caught_up = caught_up;
     }
 
     /// Everything received so far, and pending renames, shall be durable soon.
@@ -153,7 +176,8 @@ impl Writer {
     }
 
     /// Nothing more comes: make everything durable and close.
-    pub(super) fn finish(&mut self) {
+    pub(super) fn finish(&mut self, directory: &Directory) {
+        self.spare.discard(directory);
         match &mut self.stream {
             Some(stream) => stream.finishing = true,
             None => self.publish_if_open(State::Closed),
@@ -161,7 +185,7 @@ impl Writer {
     }
 
     /// Writes what can be written, and says which flush is due now, if one is and none is under way.
-    pub(super) fn advance(&mut self, directory: &Directory) -> Option<Work> {
+    pub(super) fn advance(&mut self, directory: &Directory) -> Option<Flush> {
         if let Err(error) = self.write(directory) {
             self.fail(error);
             return None;
@@ -169,7 +193,7 @@ impl Writer {
         loop {
             let flush = self.next_flush(directory)?;
             if self.mode != FlushMode::NoSync {
-                return Some(Work::Flush(flush));
+                return Some(flush);
             }
             // "Never" is at once: renames follow as if the disk had answered.
             self.flushed(directory, flush.stream, Ok(()));
@@ -178,6 +202,19 @@ impl Writer {
                 return None;
             }
         }
+    }
+
+    /// Says which part of a spare segment is to be filled now, if one is and none is under way.
+    pub(super) fn prepare(&mut self, directory: &Directory) -> Option<Fill> {
+        let stream = self.stream.as_ref().filter(|stream| stream.open.is_some() && !stream.finishing)?;
+        let offset = stream.claim.identity.segment_size.offset_of(stream.written);
+        let situation = Situation { mode: self.mode, caught_up: stream.caught_up, offset };
+        self.spare.due(directory, &stream.claim, &situation)
+    }
+
+    /// A part of a spare segment has been filled, or could not be.
+    pub(super) fn filled(&mut self, directory: &Directory, number: u64, result: io::Result<u64>) {
+        self.spare.filled(directory, number, result);
     }
 
     /// A flush has returned.
@@ -206,12 +243,16 @@ impl Writer {
             if stream.open.is_none() && entry_pending && self.mode != FlushMode::NoSync {
                 break;
             }
+            // A spare gets its name only when everything before it is durable.
+            if stream.open.is_none() && !stream.full.is_empty() && self.spare.ready(&stream.claim).is_some() {
+                break;
+            }
             let size = stream.claim.identity.segment_size;
-            let segment = match stream.open.take() {
+            let mut segment = match stream.open.take() {
                 Some(segment) => segment,
                 None => {
                     let name = SegmentName { segment: size.segment_of(stream.written), timeline: stream.timeline };
-                    let segment = Segment::open(directory, &stream.claim, name)?;
+                    let segment = Segment::open(directory, &stream.claim, name, &mut self.spare)?;
                     self.changes += u64::from(segment.created);
                     // Entries that were there are taken for durable only after a directory fsync of this stream.
                     stream.open_since = self.changes;

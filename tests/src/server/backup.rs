@@ -34,7 +34,7 @@ impl Server {
     /// # Errors
     /// It cannot be had or fails.
     pub fn base_backup(&self, wal: BackupWal) -> Result<Backup> {
-        let home = Home::new(self.account)?;
+        let home = self.home.beside(self.account)?;
         let program = match self.build.bin("pg_basebackup") {
             Some(program) => program,
             None => Tools::basebackup_for(self.build.major)?,
@@ -56,7 +56,7 @@ impl Server {
     /// # Errors
     /// The backup fails, or holds no such line.
     pub fn primary_conninfo(&self, conninfo: &str) -> Result<String> {
-        let home = Home::new(self.account)?;
+        let home = self.home.beside(self.account)?;
         let data = home.path().join("data");
         let mut command = process::command(&Tools::basebackup_for(self.build.major)?, self.account);
         command.arg("-D").arg(&data).args(["-R", "-X", "none", "-c", "fast", "--no-sync", "-d", conninfo]);
@@ -121,12 +121,17 @@ impl Backup {
         self.segment_size
     }
 
+    /// Where its directory was made.
+    pub(super) fn base(&self) -> &Path {
+        self.home.base()
+    }
+
     /// Another copy, to recover from the same backup more than once.
     ///
     /// # Errors
     /// It cannot be copied.
     pub fn copy(&self) -> Result<Self> {
-        let home = Home::new(self.account)?;
+        let home = self.home.beside(self.account)?;
         let to = home.path().join("data");
         process::run(std::process::Command::new("cp").arg("-a").arg(self.dir()).arg(&to))?;
         Ok(Self { home, build: self.build.clone(), account: self.account, segment_size: self.segment_size })

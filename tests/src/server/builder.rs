@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wal_agent::wal::SegmentSize;
 
 /// What suits tests: room for receivers, little memory, all WAL kept, nothing that writes WAL by itself. Crashes here
@@ -40,12 +40,14 @@ pub struct Builder {
     hba: Vec<String>,
     tls: Option<certs::ServerTls>,
     quiet: bool,
+    base: PathBuf,
 }
 
 impl Builder {
     pub(super) fn new(build: Result<Build>) -> Self {
         let (initdb, settings, hba) = (Vec::new(), Vec::new(), Vec::new());
-        Self { build, segment_size: SegmentSize::DEFAULT, initdb, settings, hba, tls: None, quiet: false }
+        let base = std::env::temp_dir();
+        Self { build, segment_size: SegmentSize::DEFAULT, initdb, settings, hba, tls: None, quiet: false, base }
     }
 
     /// `initdb --wal-segsize`, in MB. 16 unless told otherwise.
@@ -100,6 +102,14 @@ impl Builder {
         self
     }
 
+    /// Makes the server's directory in `base` instead of the system's temporary directory. The path must be short enough
+    /// for that of a unix socket. A server from a backup lies beside it.
+    #[must_use]
+    pub fn below(mut self, base: &Path) -> Self {
+        self.base = base.to_owned();
+        self
+    }
+
     /// Makes the cluster and starts it.
     ///
     /// # Errors
@@ -151,6 +161,7 @@ impl Builder {
     /// Only the synchronous standbys of the old server are none of the new one's.
     pub(super) fn create_from(mut self, backup: Backup) -> Result<Server> {
         self.segment_size = backup.segment_size();
+        self.base = backup.base().to_owned();
         self.settings.insert(0, ("synchronous_standby_names".into(), String::new()));
         let (mut server, settings) = self.prepare()?;
         backup.move_to(&server.data_dir())?;
@@ -160,9 +171,9 @@ impl Builder {
     }
 
     fn prepare(self) -> Result<(Server, Settings)> {
-        let Self { build, segment_size, initdb, settings, hba, tls, quiet } = self;
+        let Self { build, segment_size, initdb, settings, hba, tls, quiet, base } = self;
         let account = account::for_servers()?;
-        let home = Home::new(account)?;
+        let home = Home::new(&base, account)?;
         let port = Port::reserve()?;
         let server =
             Server { home, build: build?, account, port, segment_size, instance: Vec::new(), postmaster: None, quiet };

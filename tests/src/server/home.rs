@@ -1,4 +1,4 @@
-//! The directory of a server, and what a killed process leaves of it.
+//! The directory of a server (or of what else must not outlive its owner), and what a killed process leaves of it.
 //!
 //! A file in it is locked as long as its owner lives: a directory that nobody locks is an orphan, to be swept.
 
@@ -16,14 +16,16 @@ const OWNER: &str = "owner";
 
 /// A temporary directory that the server's account owns and others may enter: the socket is in it.
 #[derive(Debug)]
-pub(super) struct Home {
+pub(crate) struct Home {
     dir: TempDir,
     _owner: File,
 }
 
 impl Home {
-    pub(super) fn new(account: Option<Account>) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir().context("no temporary directory")?;
+    /// A new one in `base`, an existing directory.
+    pub(crate) fn new(base: &Path, account: Option<Account>) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix(PREFIX).tempdir_in(base);
+        let dir = dir.with_context(|| format!("no temporary directory in {}", base.display()))?;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
         // Locked before it has its name: no sweep meets it unlocked.
         let new = dir.path().join("owner.new");
@@ -34,7 +36,17 @@ impl Home {
         Ok(Self { dir, _owner: owner })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// A new one on the same file system.
+    pub(super) fn beside(&self, account: Option<Account>) -> Result<Self> {
+        Self::new(self.base(), account)
+    }
+
+    /// Where this directory was made.
+    pub(crate) fn base(&self) -> &Path {
+        self.path().parent().unwrap_or(self.path())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -48,7 +60,12 @@ impl Home {
 
 /// Ends the servers whose owners were killed before they could do it, and removes their directories.
 pub fn sweep() {
-    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    sweep_below(&std::env::temp_dir());
+}
+
+/// [`sweep`] for directories that were made in `base`.
+pub(crate) fn sweep_below(base: &Path) {
+    let entries = fs::read_dir(base).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         // Without this file the directory is somebody's who wanted to keep it.
         let Ok(owner) = File::open(entry.path().join(OWNER)) else { continue };

@@ -1,14 +1,11 @@
-//! `cargo xtask demo`: its options, and what a signal does.
+//! `cargo xtask demo`: its options.
 
-use super::Failure;
+use super::{Failure, interruption};
 use anyhow::Result;
 use harness::demo::screen::Screen;
 use harness::demo::{self, Options};
 use std::io::{self, IsTerminal};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::interval;
 
 pub(super) fn run(args: &[String]) -> Result<(), Failure> {
     let options = parse(args).map_err(Failure::Usage)?;
@@ -28,28 +25,6 @@ async fn play(options: &Options) -> Result<()> {
         screen.say(kept);
     }
     Ok(())
-}
-
-/// Becomes true with the first signal that asks us to end. From then on all our programs are ended, too: a step may be
-/// waiting for one.
-fn interruption() -> Result<watch::Receiver<bool>> {
-    let (mut int, mut term, mut hup) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
-    let (interrupt, interrupted) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = int.recv() => {}
-            _ = term.recv() => {}
-            _ = hup.recv() => {}
-        }
-        interrupt.send_replace(true);
-        let mut ticks = interval(Duration::from_millis(50));
-        loop {
-            demo::kill_children();
-            ticks.tick().await;
-        }
-    });
-    Ok(interrupted)
 }
 
 fn parse(args: &[String]) -> Result<Options, String> {

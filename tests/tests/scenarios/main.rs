@@ -6,6 +6,7 @@ mod common;
 mod acknowledgements;
 mod attacks;
 mod bad_input;
+mod bench;
 mod demo;
 mod harness_itself;
 mod hostile_server;

@@ -56,7 +56,7 @@ async fn the_final_status_tells_what_the_store_did_last() {
     let id = store.begin(claim(), TimelineId::FIRST, START);
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
     let mut stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, &mut memory, position);
-    stream.wal(START, Bytes::from_static(&[1; 20])).unwrap();
+    stream.wal(START, START, Bytes::from_static(&[1; 20])).unwrap();
     stream.leave(Leaving::Stopped);
     closed(&store, id).await;
     assert!(matches!(stream.run(&mut stop).await, Ok(End::Stopped)));

@@ -4,13 +4,17 @@ use super::*;
 use crate::{
     store::{
         Held, Identity, Inventory,
+        directory::SPARE,
         engine::Job,
+        fs::FileSystem,
         memory::{Memory, Op},
     },
     wal::{PageMagic, SegmentNo, SegmentSize, SystemIdentifier},
 };
-use proptest::prelude::*;
 use std::{collections::VecDeque, io, path::PathBuf, sync::LazyLock};
+
+mod schedules;
+mod spare;
 
 const MIB: u64 = 1 << 20;
 
@@ -51,7 +55,8 @@ struct Bench {
     directory: Directory,
     writer: Writer,
     progress: watch::Receiver<Progress>,
-    flushes: VecDeque<Work>,
+    flushes: VecDeque<Flush>,
+    fills: VecDeque<Fill>,
     streams: u64,
 }
 
@@ -64,35 +69,46 @@ impl Bench {
             writer: Writer::new(mode, Arc::new(sender)),
             progress,
             flushes: VecDeque::new(),
+            fills: VecDeque::new(),
             streams: 0,
         }
     }
 
     fn begin(&mut self, start: u64) {
         self.streams += 1;
-        self.writer.begin(StreamId(self.streams), claim(), TimelineId::FIRST, Lsn::new(start));
+        self.writer.begin(&self.directory, StreamId(self.streams), claim(), TimelineId::FIRST, Lsn::new(start));
     }
 
     fn append(&mut self, from: u64, to: u64) {
-        self.writer.append(Lsn::new(from), wal(from, to));
+        self.writer.append(Lsn::new(from), wal(from, to), true);
         self.advance();
     }
 
     fn advance(&mut self) {
         self.flushes.extend(self.writer.advance(&self.directory));
+        self.fills.extend(self.writer.prepare(&self.directory));
     }
 
     /// The oldest flush under way returns; whether there was one.
     fn flush_returns(&mut self) -> bool {
-        let Some(work) = self.flushes.pop_front() else { return false };
-        let Job::Flushed { stream, result } = work.run(&self.memory) else { unreachable!("the only work") };
+        let Some(flush) = self.flushes.pop_front() else { return false };
+        let (stream, result) = (flush.stream, flush.run(&self.memory));
         self.writer.flushed(&self.directory, stream, result);
         self.advance();
         true
     }
 
+    /// The oldest piece of a spare segment is there; whether there was one.
+    fn fill_returns(&mut self) -> bool {
+        let Some(fill) = self.fills.pop_front() else { return false };
+        let Job::Filled { number, result } = fill.run() else { unreachable!("that is what it answers") };
+        self.writer.filled(&self.directory, number, result);
+        self.advance();
+        true
+    }
+
     fn settle(&mut self) {
-        while self.flush_returns() {}
+        while self.flush_returns() || self.fill_returns() {}
     }
 
     fn positions(&self) -> (u64, u64) {
@@ -111,6 +127,25 @@ impl Bench {
 fn name(segment: u64) -> String {
     SegmentName { segment: SegmentNo::new(segment), timeline: TimelineId::FIRST }
         .file_name(claim().identity.segment_size)
+}
+
+/// Every acknowledged byte is in a file, and every finished file is right.
+fn check_directory(memory: &Memory, acknowledged: u64) {
+    for file in memory.names() {
+        let Some(content) = memory.content(&file) else { continue };
+        if file == SPARE {
+            continue;
+        }
+        let segment = u64::from_str_radix(&file[16..24], 16).expect("a segment's name");
+        let (start, end) = (segment * MIB, (segment + 1) * MIB);
+        let whole = if file.ends_with(".partial") { acknowledged.clamp(start, end) } else { end };
+        let expected = wal(start, whole);
+        assert!(content.len() >= expected.len() && content[..expected.len()] == expected[..], "{file} up to {whole:X}");
+    }
+    for segment in 1..acknowledged.div_ceil(MIB) {
+        let there = memory.names().iter().any(|file| file.starts_with(&name(segment)));
+        assert!(there, "segment {segment} is missing, acknowledged up to {acknowledged:X}");
+    }
 }
 
 #[test]
@@ -147,10 +182,10 @@ fn nothing_is_acknowledged_before_its_directory_entry_is_durable() {
     let mut bench = Bench::on(&memory, FlushMode::Synchronous);
     bench.begin(MIB);
     bench.append(MIB, MIB + 100);
-    assert!(bench.flushes.front().is_some_and(|Work::Flush(flush)| flush.directory));
+    assert!(bench.flushes.front().is_some_and(|flush| flush.directory));
     bench.settle();
     bench.append(MIB + 100, MIB + 200);
-    assert!(bench.flushes.front().is_some_and(|Work::Flush(flush)| !flush.directory), "once is enough");
+    assert!(bench.flushes.front().is_some_and(|flush| !flush.directory), "once is enough");
 }
 
 #[test]
@@ -189,7 +224,7 @@ fn no_sync_never_asks_the_disk() {
     let mut bench = Bench::on(&memory, FlushMode::NoSync);
     bench.begin(MIB);
     bench.append(MIB, 2 * MIB + 100);
-    bench.writer.finish();
+    bench.writer.finish(&bench.directory);
     bench.advance();
     assert_eq!((memory.calls(Op::Sync), memory.calls(Op::SyncDirectory)), (0, 0));
     assert_eq!(bench.positions(), (2 * MIB + 100, 2 * MIB + 100));
@@ -203,7 +238,7 @@ fn finishing_makes_everything_durable_and_keeps_the_partial() {
     let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
     bench.begin(MIB);
     bench.append(MIB, 2 * MIB + 100);
-    bench.writer.finish();
+    bench.writer.finish(&bench.directory);
     bench.advance();
     bench.settle();
     assert!(matches!(bench.progress.borrow().state, State::Closed));
@@ -267,7 +302,7 @@ fn a_segment_of_another_cluster_is_not_even_reported_as_written() {
         let mut at = 0;
         for upto in header_comes_in {
             let part = Bytes::copy_from_slice(&bytes[at as usize..upto as usize]);
-            bench.writer.append(Lsn::new(MIB + at), part);
+            bench.writer.append(Lsn::new(MIB + at), part, false);
             bench.advance();
             bench.settle();
             at = upto;
@@ -284,14 +319,14 @@ fn an_unknown_majors_page_magic_is_learned_and_then_held() {
     let memory = Memory::default();
     let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
     let unknown = Claim { magic: None, ..claim() };
-    bench.writer.begin(StreamId(1), unknown, TimelineId::FIRST, Lsn::new(MIB));
+    bench.writer.begin(&bench.directory, StreamId(1), unknown, TimelineId::FIRST, Lsn::new(MIB));
     bench.append(MIB, 2 * MIB);
     bench.settle();
     assert_eq!(memory.names(), [name(1)]);
-    bench.writer.begin(StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB));
+    bench.writer.begin(&bench.directory, StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB));
     let mut bytes = wal(2 * MIB, 3 * MIB).to_vec();
     bytes[0] ^= 1;
-    bench.writer.append(Lsn::new(2 * MIB), bytes.into());
+    bench.writer.append(Lsn::new(2 * MIB), bytes.into(), true);
     bench.advance();
     assert!(bench.failure().is_some_and(|text| text.contains("magic is D111, not D110")), "{:?}", bench.failure());
 }
@@ -318,120 +353,4 @@ fn a_gap_in_what_is_handed_over_is_noticed() {
     bench.append(MIB, MIB + 10);
     bench.append(MIB + 11, MIB + 20);
     assert!(bench.failure().is_some_and(|text| text.contains("0/10000B does not follow")), "{:?}", bench.failure());
-}
-
-/// One thing that happens.
-#[derive(Clone, Debug)]
-enum Event {
-    Arrives(u64),
-    FlushReturns,
-    FlushIsAsked,
-    Fails(Op, io::ErrorKind),
-    Reconnects,
-    PowerIsLost(u64),
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    use io::ErrorKind::{Other, StorageFull};
-    let op = prop::sample::select(vec![
-        Op::Stat,
-        Op::Open,
-        Op::Create,
-        Op::Read,
-        Op::Write,
-        Op::Reserve,
-        Op::Sync,
-        Op::Rename,
-        Op::SyncDirectory,
-    ]);
-    prop_oneof![
-        10 => (1..MIB / 2).prop_map(Event::Arrives),
-        10 => Just(Event::FlushReturns),
-        2 => Just(Event::FlushIsAsked),
-        2 => (op, prop::sample::select(vec![StorageFull, Other])).prop_map(|(op, kind)| Event::Fails(op, kind)),
-        1 => Just(Event::Reconnects),
-        1 => any::<u64>().prop_map(Event::PowerIsLost),
-    ]
-}
-
-/// The first byte that is missing, as the next start will find it: the lowest `.partial`, else behind the last segment.
-fn resume_at(memory: &Memory) -> u64 {
-    let size = claim().identity.segment_size;
-    let inventory = Inventory::take(memory, size, |doing, _, source| StoreError::Io { doing, path: "".into(), source });
-    let segments = inventory.expect("no fault is pending").segments;
-    let lowest_partial = segments.iter().find(|(_, held)| **held == Held::Partial).map(|(name, _)| name.segment);
-    let behind_last = segments.keys().next_back().map(|name| name.segment.next());
-    lowest_partial.or(behind_last).map_or(MIB, |segment| size.start_of(segment).get())
-}
-
-/// Every acknowledged byte is in a file, and every finished file is right.
-fn check_directory(memory: &Memory, acknowledged: u64) {
-    for file in memory.names() {
-        let Some(content) = memory.content(&file) else { continue };
-        let segment = u64::from_str_radix(&file[16..24], 16).expect("a segment's name");
-        let (start, end) = (segment * MIB, (segment + 1) * MIB);
-        let whole = if file.ends_with(".partial") { acknowledged.clamp(start, end) } else { end };
-        let expected = wal(start, whole);
-        assert!(content.len() >= expected.len() && content[..expected.len()] == expected[..], "{file} up to {whole:X}");
-    }
-    for segment in 1..acknowledged.div_ceil(MIB) {
-        let there = memory.names().iter().any(|file| file.starts_with(&name(segment)));
-        assert!(there, "segment {segment} is missing, acknowledged up to {acknowledged:X}");
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
-    #[test]
-    fn whatever_happens_acknowledged_wal_is_there(
-        synchronous: bool,
-        events in proptest::collection::vec(event(), 1..60),
-    ) {
-        let mode = if synchronous { FlushMode::Synchronous } else { FlushMode::Asynchronous };
-        let memory = Memory::default();
-        let mut bench = Bench::on(&memory, mode);
-        let (mut sent, mut acknowledged) = (MIB, MIB);
-        bench.begin(MIB);
-        for event in events {
-            match event {
-                Event::Arrives(len) => {
-                    bench.append(sent, sent + len);
-                    sent += len;
-                }
-                Event::FlushReturns => drop(bench.flush_returns()),
-                Event::FlushIsAsked => {
-                    bench.writer.flush();
-                    bench.advance();
-                }
-                Event::Fails(op, kind) => memory.fail(op, kind),
-                Event::Reconnects => bench.writer.stream = None,
-                Event::PowerIsLost(mut seed) => {
-                    memory.crash(|| {
-                        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                        seed >> 63 == 1
-                    });
-                    bench.flushes.clear();
-                    bench.writer = Writer::new(mode, bench.writer.progress.clone());
-                    check_directory(&memory, acknowledged);
-                }
-            }
-            let (written, flushed) = bench.positions();
-            prop_assert!(bench.flushes.len() <= 1, "what arrives during a flush joins the next");
-            prop_assert!(flushed <= written && written <= sent);
-            // A connection that starts further back reports less for a while; that takes nothing back.
-            acknowledged = acknowledged.max(flushed);
-            if bench.writer.stream.is_none() {
-                memory.take_fault();
-                sent = resume_at(&memory);
-                prop_assert!(sent <= acknowledged.max(MIB) + MAX_FULL as u64 * MIB);
-                bench.begin(sent);
-                prop_assert_eq!(bench.positions(), (sent, sent));
-                prop_assert!(sent <= acknowledged, "the beginning of a stream counts as acknowledged");
-            }
-        }
-        memory.take_fault();
-        memory.crash(|| false);
-        check_directory(&memory, acknowledged);
-    }
 }
