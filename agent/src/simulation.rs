@@ -25,7 +25,6 @@ mod trace;
 mod walsender;
 
 use std::{
-    fmt::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -36,6 +35,8 @@ use std::{
 
 /// How many schedules a run of the tests explores.
 const SCHEDULES: u64 = 500;
+/// What matters happens in so many of them at least.
+const SELDOM: usize = 10;
 /// One seed instead of all.
 const SEED: &str = "WAL_REPLICA_SEED";
 
@@ -75,40 +76,46 @@ fn explore(seed: u64) -> Result<play::Played, String> {
 #[test]
 fn no_schedule_breaks_an_invariant() {
     if let Ok(seed) = std::env::var(SEED) {
+        // What the agent says about it, too.
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).without_time().with_ansi(false);
+        let _log = tracing::subscriber::set_default(log.with_test_writer().finish());
         let played = explore(seed.parse().expect("a number")).unwrap_or_else(|failure| panic!("{failure}"));
         return println!("{}{:?} in simulated time, digest {:016X}", played.trace, played.duration, played.digest);
     }
-    let (next, failures) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    let next = AtomicU64::new(0);
+    let explored = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let seed = next.fetch_add(1, Ordering::Relaxed)
                     && seed < SCHEDULES
                 {
-                    if let Err(failure) = explore(seed) {
-                        failures.lock().expect("no thread panics with it").push((seed, failure));
-                    }
+                    let result = explore(seed).map(|played| played.saw);
+                    explored.lock().expect("no thread panics with it").push((seed, result));
                 }
             });
         }
     });
-    let mut failures = failures.into_inner().expect("no thread panics with it");
-    failures.sort();
-    let mut report = format!("{} of {SCHEDULES} schedules failed\n", failures.len());
-    for (index, (seed, failure)) in failures.iter().enumerate() {
-        // One trace explains more than all of them.
-        let text = if index == 0 { failure.as_str() } else { failure.lines().next().unwrap_or_default() };
-        writeln!(report, "{text}").expect("a string takes everything");
-        let _ = seed;
+    let mut explored = explored.into_inner().expect("no thread panics with it");
+    explored.sort();
+    let failures: Vec<&String> = explored.iter().filter_map(|(_, result)| result.as_ref().err()).collect();
+    // One trace explains more than all of them.
+    let rest = failures.iter().skip(1).map(|failure| failure.lines().next().unwrap_or_default());
+    let text = failures.first().map(|first| first.as_str()).into_iter().chain(rest).collect::<Vec<_>>().join("\n");
+    assert!(failures.is_empty(), "{} of {SCHEDULES} schedules failed\n{text}", failures.len());
+    for (index, (what, _)) in trace::WANTED.iter().enumerate() {
+        let times = explored.iter().filter(|(_, result)| result.as_ref().is_ok_and(|saw| saw[index])).count();
+        println!("{what}: in {times} of {SCHEDULES} schedules");
+        assert!(times >= SELDOM, "only {times} of {SCHEDULES} schedules have {what}");
     }
-    assert!(failures.is_empty(), "{report}");
 }
 
 /// Else no failure could be seen again.
 #[test]
 fn the_same_seed_plays_the_same_run() {
     for seed in 0..8 {
-        let digests = [explore(seed), explore(seed)].map(|played| played.map(|played| (played.digest, played.duration)));
+        let digests =
+            [explore(seed), explore(seed)].map(|played| played.map(|played| (played.digest, played.duration)));
         assert_eq!(digests[0], digests[1], "seed {seed}");
     }
 }

@@ -32,9 +32,9 @@ mod writer;
 pub use disk::Disk;
 pub use error::StoreError;
 pub use fs::{File, FileSystem, Open};
+pub use handle::Store;
 #[cfg(test)]
 pub(crate) use handle::{Hand, Held as HandTask};
-pub use handle::Store;
 pub use identity::Identity;
 pub use inventory::{Held, Inventory, WrongSize};
 pub use writer::{Progress, State, StreamId};

@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep_until};
 /// As many as the engine has.
 const THREADS: usize = 3;
 
+/// What the agent prepares for the next segment, until that needs it.
+const SPARE: &str = ".wal-agent/spare";
+
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temper {
@@ -20,6 +23,8 @@ pub(super) enum Temper {
     Slow,
     /// Now and then it hangs for seconds.
     Stalls,
+    /// It does so often, also where files are written.
+    Hangs,
 }
 
 pub(super) struct Disk {
@@ -94,17 +99,28 @@ impl Disk {
 
     fn delay(&mut self, is_turn: bool) -> Duration {
         let temper = *self.temper.lock();
+        let odds = match temper {
+            Temper::Hangs => 25,
+            _ if is_turn => 200,
+            _ => 20,
+        };
         let most = match temper {
             Temper::Prompt => 3,
-            Temper::Stalls if self.dice.one_in(if is_turn { 200 } else { 20 }) => {
+            Temper::Stalls | Temper::Hangs if self.dice.one_in(odds) => {
                 let stall = self.dice.between(200, 12_000);
                 self.oracle.lock().trace.note(Event::DiskStalls { milliseconds: stall });
                 return Duration::from_millis(stall);
             }
             Temper::Slow if !is_turn => 200,
-            Temper::Slow | Temper::Stalls => 20,
+            _ => 20,
         };
         if self.dice.one_in(3) { Duration::ZERO } else { self.dice.duration(Duration::from_millis(most)) }
+    }
+
+    fn spares_and_partials(&self) -> (usize, usize) {
+        let names = self.memory.names();
+        let count = |wanted: fn(&str) -> bool| names.iter().filter(|name| wanted(name)).count();
+        (count(|name| name == SPARE), count(|name| name.ends_with(".partial")))
     }
 
     fn perform(&mut self, index: usize) {
@@ -112,10 +128,16 @@ impl Disk {
         let event = if task.is_turn() { Event::DiskTurns } else { Event::DiskWorks };
         // A sync need not cover what was written after it began.
         self.memory.syncs_began((!task.is_turn()).then_some(began));
+        let before = self.spares_and_partials();
         self.hand.perform(task);
         self.memory.syncs_began(None);
+        let after = self.spares_and_partials();
+        let used = before.0 > after.0 && before.1 < after.1;
         let mut oracle = self.oracle.lock();
         oracle.trace.note(event);
+        if used {
+            oracle.trace.note(Event::SpareIsUsed);
+        }
         oracle.listen();
         if self.dice.one_in(16) && !self.memory.is_dead() {
             oracle.look_everywhere();
@@ -124,12 +146,16 @@ impl Disk {
 }
 
 /// One operation in `rate` fails.
-pub(super) fn faults(rate: u64, mut dice: Dice) -> Faults {
+pub(super) fn faults(rate: u64, oracle: Shared<Oracle>, mut dice: Dice) -> Faults {
     Box::new(move |op| {
         let kinds: &[ErrorKind] = match op {
-            Op::Create | Op::Write | Op::Reserve => &[ErrorKind::StorageFull, ErrorKind::Other],
+            Op::Create | Op::Write => &[ErrorKind::StorageFull, ErrorKind::Other],
+            Op::Reserve => &[ErrorKind::StorageFull, ErrorKind::Unsupported],
             _ => &[ErrorKind::Other],
         };
-        dice.one_in(rate).then(|| dice.pick(kinds))
+        dice.one_in(rate).then(|| {
+            oracle.lock().trace.note(Event::Fails(op));
+            dice.pick(kinds)
+        })
     })
 }

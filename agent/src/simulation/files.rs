@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 const SECTOR: usize = 512;
 static ZEROS: [u8; SECTOR] = [0; SECTOR];
 
+/// Says what is wrong with a file: its bytes, the durable ones, and their version.
+type Check<'a> = dyn FnMut(&[u8], &[u8], u64) -> Option<String> + 'a;
+
 /// Looks through the directory; what it has seen before and what has not changed since is not read again.
 #[derive(Default)]
 pub(super) struct Files {
@@ -52,7 +55,7 @@ impl Files {
     }
 
     fn wrong_file(&mut self, memory: &Memory, log: &mut Log, name: &str) -> Option<String> {
-        let look = |check: &mut dyn FnMut(&[u8], &[u8], u64) -> Option<String>| {
+        let look = |check: &mut Check<'_>| {
             memory.look(View::Visible, name, check).flatten().map(|problem| format!("{name} {problem}"))
         };
         if let Some(HistoryName(timeline)) = HistoryName::parse(name) {
@@ -76,13 +79,15 @@ impl Files {
                 false if visible.len() != expected.len() => return Some(format!("has {} bytes", visible.len())),
                 false if durable != expected => return Some("has its final name and is not durable".to_owned()),
                 // What has not arrived yet is zero.
-                partial => visible.chunks(SECTOR).zip(expected.chunks(SECTOR)).enumerate().find_map(|(index, (have, want))| {
-                    if have == want || partial && have == &ZEROS[..have.len()] {
-                        return None;
-                    }
-                    let wrong = |(have, want): (&u8, &u8)| have != want && !(partial && *have == 0);
-                    have.iter().zip(want).position(wrong).map(|at| index * SECTOR + at)
-                }),
+                partial => {
+                    visible.chunks(SECTOR).zip(expected.chunks(SECTOR)).enumerate().find_map(|(index, (have, want))| {
+                        if have == want || partial && have == &ZEROS[..have.len()] {
+                            return None;
+                        }
+                        let wrong = |(have, want): (&u8, &u8)| have != want && !(partial && *have == 0);
+                        have.iter().zip(want).position(wrong).map(|at| index * SECTOR + at)
+                    })
+                }
             };
             wrong.map(|at| format!("has another byte than the log at offset {at}"))
         })

@@ -12,6 +12,8 @@ pub(super) const SEGMENT: u64 = 1 << 20;
 pub(super) const SYSTEM: u64 = 7_311_000_000_000_000_042;
 pub(super) const SERVER_VERSION: &str = "17.5";
 const MAGIC: u16 = 0xD116;
+/// The longest that a page's header can be.
+pub(super) const HEADER: u64 = 40;
 pub(super) const PAGE: usize = XLOG_BLOCK_SIZE as usize;
 
 /// No byte in it is zero, and no page of WAL is cut from the same place as its neighbours.
@@ -104,6 +106,12 @@ impl Log {
         let start = from - from % SEGMENT;
         self.segment(timeline, from / SEGMENT).slice((from - start) as usize..(to - start) as usize)
     }
+}
+
+/// No WAL ends within a page's header: there or behind, for a place that does.
+pub(super) fn behind_header(lsn: u64) -> u64 {
+    let page = lsn - lsn % PAGE as u64;
+    if lsn == page { lsn } else { lsn.max(page + HEADER) }
 }
 
 /// The name of a segment's finished file.

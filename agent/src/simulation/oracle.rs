@@ -5,7 +5,7 @@
 
 use super::{
     files::{Files, missing},
-    log::{Log, PAGE, SEGMENT, file_name},
+    log::{HEADER, Log, PAGE, SEGMENT, SYSTEM, file_name},
     trace::{Event, Trace},
 };
 use crate::store::memory::{Memory, View};
@@ -134,8 +134,10 @@ impl Oracle {
 
     /// The agent has taken WAL up to here off the wire.
     pub(super) fn took(&mut self, upto: u64) {
-        if let Some(stream) = &mut self.stream {
-            stream.taken = upto;
+        let Some(stream) = &mut self.stream else { return };
+        stream.taken = upto;
+        if upto.saturating_sub(stream.told.map_or(0, |told| told.write)) > BACKLOG && stream.told.is_some() {
+            self.trace.note(Event::BacklogIsFull);
         }
     }
 
@@ -161,7 +163,10 @@ impl Oracle {
         } else if write > stream.taken.max(self.carried.0) {
             Some(format!("write {write:X} is beyond what was received, {:X}", stream.taken))
         } else if write < before.0 || flush < before.1 {
-            Some(format!("write {write:X}, flush {flush:X} go back: before, they were {:X} and {:X}", before.0, before.1))
+            Some(format!(
+                "write {write:X}, flush {flush:X} go back: before, they were {:X} and {:X}",
+                before.0, before.1
+            ))
         } else if stream.repeated {
             Some("two identical statuses within 100 ms".to_owned())
         } else {
@@ -233,16 +238,21 @@ impl Oracle {
         let upto = self.acknowledged.get(&timeline).copied().filter(|&upto| upto > from)?;
         let at = from + below(upto - from);
         let (name, offset) = (file_name(timeline, at / SEGMENT), (at % SEGMENT) as usize);
-        let kept = [name.clone(), name + ".partial"].iter().find_map(|name| {
-            self.memory.look(View::Visible, name, |bytes, _, _| bytes.get(offset).copied()).flatten()
-        });
-        (kept.is_some_and(|byte| byte != 0) && offset % PAGE >= 40).then_some(at)
+        let kept = [name.clone(), name + ".partial"]
+            .iter()
+            .find_map(|name| self.memory.look(View::Visible, name, |bytes, _, _| bytes.get(offset).copied()).flatten());
+        (kept.is_some_and(|byte| byte != 0) && (offset % PAGE) as u64 >= HEADER).then_some(at)
     }
 
     /// The disk as it is: every file right, and everything that was acknowledged durable.
     pub(super) fn look_everywhere(&mut self) {
         if let Some(problem) = self.files.wrong(&self.memory, &mut self.log) {
             self.accuse(problem);
+        }
+        let ours = |_: &[u8], durable: &[u8], _| String::from_utf8_lossy(durable).contains(&SYSTEM.to_string());
+        let recorded = self.memory.look(View::Durable, ".wal-agent/identity", ours) == Some(true);
+        if !recorded && self.acknowledged.values().any(|&upto| upto > self.base) {
+            self.accuse("WAL was acknowledged, and a crash takes the record of whose it is");
         }
         for (timeline, upto) in self.acknowledged.clone() {
             if let Some(hole) = missing(&self.memory, &mut self.log, View::Durable, timeline, self.base, upto) {
@@ -262,7 +272,8 @@ impl Oracle {
 
     /// A new agent starts on this directory.
     pub(super) fn starts(&mut self) {
-        self.trace.note(Event::Starts);
+        let acknowledged = self.acknowledged() > self.base;
+        self.trace.note(Event::Starts { acknowledged });
         (self.last, self.stopping, self.doubted) = (None, false, false);
         self.look_everywhere();
     }

@@ -2,10 +2,7 @@
 
 use super::tap::{Mark, Marks};
 use bytes::{Buf, BytesMut};
-use std::{
-    io,
-    time::Duration,
-};
+use std::{io, time::Duration};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split},
     time::{Instant, sleep_until},
@@ -71,9 +68,7 @@ impl Pipe {
     /// The next message, if there is one within that time.
     pub(super) async fn hear_for(&mut self, time: Duration) -> io::Result<Option<Said>> {
         let until = Instant::now() + time;
-        let late = async {
-            if time.is_zero() { tokio::task::yield_now().await } else { sleep_until(until).await }
-        };
+        let late = async { if time.is_zero() { tokio::task::yield_now().await } else { sleep_until(until).await } };
         tokio::select! {
             biased;
             said = self.hear() => said.map(Some),

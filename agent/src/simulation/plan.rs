@@ -3,7 +3,7 @@
 use super::{
     dice::Dice,
     disk::Temper,
-    log::SEGMENT,
+    log::{HEADER, SEGMENT},
 };
 use crate::{
     conninfo::{Endpoint, Host},
@@ -17,7 +17,9 @@ use std::time::Duration;
 pub(super) struct Plan {
     /// Where the first stream begins: a segment's first byte.
     pub(super) base: u64,
-    /// How much WAL there will be.
+    /// How much WAL there is in the beginning.
+    pub(super) begin: u64,
+    /// How much there will be.
     pub(super) most: u64,
     pub(super) flush: FlushMode,
     pub(super) status_interval: Option<Duration>,
@@ -57,16 +59,18 @@ impl Plan {
             _ => End::StoppedAfter(life(dice)),
         };
         // Now and then more than the agent keeps in memory.
-        let most = if dice.one_in(8) { 8 * SEGMENT } else { dice.below(4 * SEGMENT) };
+        let flood = dice.one_in(8);
+        let most = if flood { 12 * SEGMENT } else { dice.below(4 * SEGMENT) };
         // Some segments' numbers need the middle part of their name.
         let base = SEGMENT * dice.pick(&[1, 3, 4094]);
         Self {
             base,
+            begin: if flood { base + most } else { base + HEADER },
             most: base + most,
             flush: dice.pick(&[FlushMode::Synchronous, FlushMode::Asynchronous]),
             status_interval: dice.pick(&[None, Some(seconds(1)), Some(seconds(10))]),
             sender_timeout: dice.pick(&[Duration::ZERO, Duration::from_millis(1500), seconds(5), seconds(60)]),
-            temper: dice.pick(&[Temper::Prompt, Temper::Slow, Temper::Stalls]),
+            temper: if flood { Temper::Hangs } else { dice.pick(&[Temper::Prompt, Temper::Slow, Temper::Stalls]) },
             fault_rate: dice.pick(&[0, 0, 300, 40]),
             ends: (0..dice.between(0, 4)).map(|_| end(dice)).collect(),
         }

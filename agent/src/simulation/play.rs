@@ -4,11 +4,11 @@ use super::{
     Shared,
     dice::Dice,
     disk::{Disk, Temper, faults},
-    log::SEGMENT,
+    log::{SEGMENT, behind_header},
     oracle::Oracle,
     plan::{End, Plan},
     server::{Cluster, Server},
-    trace::Event,
+    trace::{Event, WANTED},
 };
 use crate::{
     exit::Exit,
@@ -35,6 +35,7 @@ const RECOVERY: Duration = Duration::from_secs(180);
 pub(super) struct Played {
     pub(super) digest: u64,
     pub(super) duration: Duration,
+    pub(super) saw: [bool; WANTED.len()],
     pub(super) trace: String,
 }
 
@@ -66,6 +67,7 @@ pub(super) fn play(seed: u64) -> Result<Played, String> {
             None => Ok(Played {
                 digest: oracle.trace.digest(),
                 duration: oracle.trace.duration(),
+                saw: oracle.trace.saw(),
                 trace: oracle.trace.to_string(),
             }),
             Some(violation) => Err(format!("{violation}\n{:?}\n{}", world.plan, oracle.trace)),
@@ -82,17 +84,17 @@ impl World {
         (oracle.heartbeat, oracle.prompt) = (plan.heartbeat(), plan.is_prompt());
         let cluster = Cluster {
             dice: Dice::new(seed, "cluster"),
-            end: plan.base + 1,
+            end: plan.begin,
             most: plan.most,
             slot: None,
             calm: false,
             up_at: Instant::now(),
             sender_timeout: plan.sender_timeout,
         };
-        if plan.fault_rate > 0 {
-            memory.set_faults(Some(faults(plan.fault_rate, Dice::new(seed, "faults"))));
-        }
         let (oracle, cluster, temper) = (Shared::new(oracle), Shared::new(cluster), Shared::new(plan.temper));
+        if plan.fault_rate > 0 {
+            memory.set_faults(Some(faults(plan.fault_rate, oracle.clone(), Dice::new(seed, "faults"))));
+        }
         Self { plan, dice, oracle, cluster, temper, memory }
     }
 
@@ -137,8 +139,7 @@ impl World {
     /// One agent from its start to its end; without an `end`, until everything has arrived with nothing failing any more.
     async fn live(&mut self, end: Option<End>, mut dice: Dice, disk: Dice) -> Outcome {
         self.oracle.lock().starts();
-        let (store, hand) =
-            Store::by_hand(Arc::new(self.memory.clone()), PathBuf::from("directory"), self.plan.flush);
+        let (store, hand) = Store::by_hand(Arc::new(self.memory.clone()), PathBuf::from("directory"), self.plan.flush);
         let mut disk = Disk::new(hand, &self.oracle, &self.temper, disk);
         let (mut server, network) = Server::new(&self.oracle, &self.cluster);
         let (stopper, stop) = Stopper::new();
@@ -224,7 +225,7 @@ impl World {
         let mut cluster = self.cluster.lock();
         (cluster.calm, cluster.up_at) = (true, Instant::now());
         // Something is still to come.
-        cluster.end += cluster.dice.between(1, SEGMENT);
+        cluster.end = behind_header(cluster.end + cluster.dice.between(1, SEGMENT));
     }
 
     /// Returns once the server has been told that everything is durable.

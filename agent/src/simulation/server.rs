@@ -5,14 +5,16 @@
 use super::{
     Shared,
     dice::Dice,
-    log::{self, Log, SEGMENT, SERVER_VERSION},
+    log::{self, Log, SEGMENT, SERVER_VERSION, behind_header},
     oracle::Oracle,
     pipe::{Pipe, Said},
     tap::{self, Marks},
     trace::Event,
 };
 use crate::wire::testing::{
-    complete, message, network::{AnySocket, Network}, one_row, parameter, ready, report,
+    complete, message,
+    network::{AnySocket, Network},
+    one_row, parameter, ready, report,
 };
 use std::{io, sync::Arc, time::Duration};
 use tokio::{
@@ -40,19 +42,20 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn promote(&mut self, oracle: &mut Oracle, switch: u64) {
+        let divergent = oracle.acknowledged() > switch;
         oracle.log.promote(switch);
-        oracle.trace.note(Event::Promotes { timeline: oracle.log.timeline(), switch });
+        oracle.trace.note(Event::Promotes { timeline: oracle.log.timeline(), switch, divergent });
         self.slot = self.slot.map(|restart| restart.min(switch));
-        self.end = switch + self.dice.below(SEGMENT / 4);
+        self.end = behind_header(switch + self.dice.below(SEGMENT / 4));
     }
 
     /// Another server becomes the primary: perhaps one that lacks what the agent has already.
     fn fail_over(&mut self, oracle: &mut Oracle) {
-        let latest = oracle.log.begin(oracle.log.timeline()).max(oracle.base + 1);
+        let latest = oracle.log.begin(oracle.log.timeline()).max(behind_header(oracle.base + 1));
         let switch = match self.dice.below(3) {
             0 => self.end,
             1 => self.end - self.end % SEGMENT,
-            _ => self.end.saturating_sub(self.dice.below(SEGMENT)),
+            _ => behind_header(self.end.saturating_sub(self.dice.below(SEGMENT))),
         };
         self.promote(oracle, switch.max(latest));
     }

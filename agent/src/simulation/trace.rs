@@ -1,5 +1,6 @@
 //! What happened in a run, in order: the same seed makes the same trace.
 
+use crate::store::memory::Op;
 use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,27 +11,53 @@ use tokio::time::Instant;
 /// One thing that happened. Positions are bytes from the beginning of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Event {
-    Starts,
+    Starts { acknowledged: bool },
     Dials { accepted: bool },
     Asks(String),
     Streams { timeline: u32, from: u64 },
     Sends { upto: u64 },
     SendsAnotherByte { at: u64 },
     AsksForReply,
+    BacklogIsFull,
     Tells { write: u64, flush: u64 },
     ServerLeaves(&'static str),
     AgentLeaves,
     Disconnects,
-    Promotes { timeline: u32, switch: u64 },
+    Promotes { timeline: u32, switch: u64, divergent: bool },
     DiskTurns,
     DiskWorks,
+    SpareIsUsed,
     DiskStalls { milliseconds: u64 },
-    Fails(crate::store::memory::Op),
+    Fails(Op),
     PowerFails,
     IsKilled,
     IsStopped,
     Ends(String),
 }
+
+type Wanted = (&'static str, fn(&Event) -> bool);
+
+/// What has to happen in some runs, or all of them prove little.
+pub(super) const WANTED: [Wanted; 18] = [
+    ("a server that refuses", |event| matches!(event, Event::Dials { accepted: false })),
+    ("a server that breaks off", |event| matches!(event, Event::ServerLeaves("in the middle"))),
+    ("a server that ends with an error", |event| matches!(event, Event::ServerLeaves("with an error"))),
+    ("a shutdown", |event| matches!(event, Event::ServerLeaves("to shut down"))),
+    ("a timeline's end", |event| matches!(event, Event::ServerLeaves("the timeline"))),
+    ("a promotion", |event| matches!(event, Event::Promotes { .. })),
+    ("a tail that a promotion makes divergent", |event| matches!(event, Event::Promotes { divergent: true, .. })),
+    ("another byte than before", |event| matches!(event, Event::SendsAnotherByte { .. })),
+    ("a full backlog", |event| matches!(event, Event::BacklogIsFull)),
+    ("a spare that becomes a segment", |event| matches!(event, Event::SpareIsUsed)),
+    ("a disk that hangs", |event| matches!(event, Event::DiskStalls { .. })),
+    ("a write that fails", |event| matches!(event, Event::Fails(Op::Write))),
+    ("a sync that fails", |event| matches!(event, Event::Fails(Op::Sync))),
+    ("a sync of a directory that fails", |event| matches!(event, Event::Fails(Op::SyncDirectory))),
+    ("a rename that fails", |event| matches!(event, Event::Fails(Op::Rename))),
+    ("a loss of power", |event| matches!(event, Event::PowerFails)),
+    ("a kill", |event| matches!(event, Event::IsKilled)),
+    ("a second start on WAL that is acknowledged", |event| matches!(event, Event::Starts { acknowledged: true })),
+];
 
 pub(super) struct Trace {
     begin: Instant,
@@ -46,9 +73,9 @@ impl Trace {
         self.events.push((self.begin.elapsed(), event));
     }
 
-    /// How much happened.
-    pub(super) fn len(&self) -> usize {
-        self.events.len()
+    /// Which of [`WANTED`] happened.
+    pub(super) fn saw(&self) -> [bool; WANTED.len()] {
+        WANTED.map(|(_, wanted)| self.events.iter().any(|(_, event)| wanted(event)))
     }
 
     /// How long it took, in simulated time.

@@ -1,7 +1,7 @@
 //! The server's half of a stream.
 
 use super::{
-    log::SEGMENT,
+    log::{SEGMENT, behind_header},
     pipe::Said,
     server::{Session, position},
     tap::Mark,
@@ -87,9 +87,9 @@ impl Session {
         let len = {
             let mut cluster = self.cluster.lock();
             let most = if cluster.dice.one_in(2) { 2000 } else { MOST };
-            cluster.dice.between(1, most).min(limit - stream.sent)
+            cluster.dice.between(1, most)
         };
-        let (from, to) = (stream.sent, stream.sent + len);
+        let (from, to) = (stream.sent, behind_header(stream.sent + len).min(limit));
         let mut wal = [&b"w"[..], &from.to_be_bytes(), &limit.to_be_bytes(), &[0; 8]].concat();
         let header = wal.len();
         {
@@ -125,8 +125,8 @@ impl Session {
     fn commit(&self) {
         let mut cluster = self.cluster.lock();
         if cluster.end < cluster.most && !cluster.calm {
-            let most = cluster.dice.pick(&[300, 20_000, SEGMENT]);
-            cluster.end += cluster.dice.between(1, most);
+            let most = cluster.dice.pick(&[300, 20_000, SEGMENT / 4, SEGMENT]);
+            cluster.end = behind_header(cluster.end + cluster.dice.between(1, most));
         }
     }
 
@@ -219,7 +219,7 @@ impl Session {
             1 => stream.sent.next_multiple_of(SEGMENT),
             _ => {
                 let end = cluster.end.max(stream.sent);
-                cluster.dice.between(stream.sent, end)
+                behind_header(cluster.dice.between(stream.sent, end))
             }
         };
         let least = oracle.log.begin(stream.timeline);
@@ -248,14 +248,15 @@ impl Session {
         }
         {
             let mut oracle = self.oracle.lock();
-            if oracle.prompt && !oracle.stopping && stream.believable == u64::MAX && since.elapsed() > SHUTDOWN_PATIENCE {
+            if oracle.prompt && !oracle.stopping && stream.believable == u64::MAX && since.elapsed() > SHUTDOWN_PATIENCE
+            {
                 oracle.accuse(format!("a shutdown waited {:?} for the agent", since.elapsed()));
             }
         }
-        let mut cluster = self.cluster.lock();
-        let down = cluster.dice.duration(Duration::from_secs(5));
-        cluster.up_at = Instant::now() + down;
-        drop(cluster);
+        {
+            let mut cluster = self.cluster.lock();
+            cluster.up_at = Instant::now() + cluster.dice.duration(Duration::from_secs(5));
+        }
         self.pipe.send(&complete("COPY 0")).await?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
