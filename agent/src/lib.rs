@@ -5,12 +5,13 @@
 //! ```text
 //! app ─► cli, logging, exit
 //!  └───► receiver ─► replication ─► wire ─► conninfo
-//!            └─────► store ───────► wal ◄── everyone
+//!            └─────► store ───────► wal, counters ◄── everyone
 //! ```
 
 pub mod app;
 pub mod cli;
 pub mod conninfo;
+pub mod counters;
 pub mod exit;
 pub mod logging;
 pub mod receiver;

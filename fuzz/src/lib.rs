@@ -66,7 +66,7 @@ pub fn frame(data: &[u8]) {
 
 /// A message of the stream: WAL never runs over the end of the log.
 pub fn message(data: &[u8]) {
-    if let Ok(Message::Wal { start, data: wal }) = Message::parse(Bytes::copy_from_slice(data)) {
+    if let Ok(Message::Wal { start, data: wal, .. }) = Message::parse(Bytes::copy_from_slice(data)) {
         assert!(wal.len() < data.len());
         assert!(start.checked_add(wal.len() as u64).is_some());
     }

@@ -39,6 +39,8 @@ pub(crate) struct Acks {
     received: Lsn,
     written: Lsn,
     flushed: Lsn,
+    /// Since when something was received that is not durable, or the last time that some of it became so.
+    unflushed_since: Option<Instant>,
     /// The last status on this timeline.
     told: Option<(StatusUpdate, Instant)>,
     /// How far any status of this connection went, as far as it lies on the present timeline's way.
@@ -56,6 +58,7 @@ impl Acks {
             received: start,
             written: start,
             flushed: start,
+            unflushed_since: None,
             told: None,
             highest: StatusUpdate { write: Lsn::INVALID, flush: Lsn::INVALID },
             unreported_since: None,
@@ -68,20 +71,27 @@ impl Acks {
     /// new timeline (a dead primary's unfinished record), so it is taken back, and at once.
     pub(crate) fn restart(&mut self, start: Lsn, switch: Lsn) {
         (self.received, self.written, self.flushed) = (start, start, start);
-        (self.unreported_since, self.asked) = (None, None);
+        (self.unflushed_since, self.unreported_since, self.asked) = (None, None, None);
         self.highest = StatusUpdate { write: self.highest.write.min(switch), flush: self.highest.flush.min(switch) };
         self.told = None;
     }
 
-    pub(crate) fn received(&mut self, upto: Lsn) {
+    pub(crate) fn received(&mut self, upto: Lsn, now: Instant) {
         self.received = upto;
+        self.unflushed_since.get_or_insert(now);
     }
 
-    pub(crate) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) {
+    /// Takes over how far the store is. Where more is durable than before: for how long it was waited for.
+    pub(crate) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) -> Option<Duration> {
+        let since = self.unflushed_since.filter(|_| flushed > self.flushed);
+        if since.is_some() {
+            self.unflushed_since = (flushed < self.received).then_some(now);
+        }
         (self.written, self.flushed) = (written, flushed);
         let status = self.status();
         let news = self.told.is_none_or(|(told, _)| status.write > told.write);
         self.unreported_since = if news { self.unreported_since.or(Some(now)) } else { None };
+        since.map(|since| now - since)
     }
 
     pub(crate) fn reply_requested(&mut self, now: Instant) {

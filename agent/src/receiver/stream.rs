@@ -45,6 +45,8 @@ pub(super) struct Stream<'a> {
     memory: &'a mut Memory,
     /// Whether the server has sent anything on this stream.
     heard: bool,
+    /// Whether reading waits for the disk.
+    paused: bool,
     timeline: TimelineId,
     /// The byte behind the last one received.
     received: Lsn,
@@ -82,6 +84,7 @@ impl<'a> Stream<'a> {
             settings,
             memory,
             heard: false,
+            paused: false,
             timeline,
             received,
             flush_at: Instant::now(),
@@ -116,7 +119,7 @@ impl<'a> Stream<'a> {
             let steady_at = self.memory.steady_at().filter(|_| self.heard);
             let deadlines = [self.acks.deadline(), Some(self.flush_at), steady_at];
             let wake = deadlines.into_iter().flatten().min().unwrap_or(now);
-            let reads = self.leaving.is_none() && self.acks.backlog() < MAX_BACKLOG;
+            let reads = self.reads();
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
                 // News of the disk first: an acknowledgement never waits for the socket to drain. There is little of it.
@@ -165,9 +168,13 @@ impl<'a> Stream<'a> {
             return Err(Trouble::Misplaced { at: start, expected: self.received });
         }
         // The message was refused if this ran over the end of the log.
-        self.received = Lsn::new(start.get() + data.len() as u64);
+        let len = data.len() as u64;
+        self.received = Lsn::new(start.get() + len);
         self.store.append(start, data, server_end <= self.received);
-        self.acks.received(self.received);
+        self.acks.received(self.received, Instant::now());
+        let counters = self.store.counters();
+        counters.received_bytes.inc_by(len);
+        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
         self.stop_behind_end_position();
         Ok(())
     }
@@ -193,7 +200,11 @@ impl<'a> Stream<'a> {
         if let State::Failed(error) = &progress.state {
             return Err(Trouble::Store(error.clone()));
         }
-        self.acks.stored(progress.written, progress.flushed, Instant::now());
+        let counters = self.store.counters();
+        if let Some(waited) = self.acks.stored(progress.written, progress.flushed, Instant::now()) {
+            counters.acknowledgement_seconds.observe(waited.as_secs_f64());
+        }
+        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
         Ok(())
     }
 
@@ -219,7 +230,18 @@ impl<'a> Stream<'a> {
         }
     }
 
+    /// Whether more is read now: not while the disk is behind, nor once the stream has ended.
+    fn reads(&mut self) -> bool {
+        let full = self.acks.backlog() >= MAX_BACKLOG;
+        if full && !self.paused {
+            self.store.counters().reading_paused.inc();
+        }
+        self.paused = full;
+        self.leaving.is_none() && !full
+    }
+
     fn send(&mut self, status: StatusUpdate) {
+        self.store.counters().statuses.inc();
         tracing::trace!(write = %status.write, flush = %status.flush, "status");
         self.connection.send_copy_data(&status.encode(SystemTime::now()));
     }

@@ -7,7 +7,10 @@ use super::{
     fs::FileSystem,
     writer::Writer,
 };
-use crate::wal::{HistoryFile, Lsn, TimelineId};
+use crate::{
+    counters::Counters,
+    wal::{HistoryFile, Lsn, TimelineId},
+};
 use bytes::Bytes;
 use std::{fmt, io, path::PathBuf, sync::Arc};
 use tokio::sync::{oneshot, watch};
@@ -16,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 pub struct Store {
     engine: Arc<Engine>,
     progress: watch::Receiver<Progress>,
+    counters: Counters,
     streams: u64,
 }
 
@@ -40,8 +44,10 @@ impl Store {
 
     fn new(fs: Arc<dyn FileSystem>, path: PathBuf, mode: FlushMode) -> Self {
         let (sender, progress) = watch::channel(Progress::default());
-        let owner = Owner { directory: Directory::new(fs.clone(), path), writer: Writer::new(mode, Arc::new(sender)) };
-        Self { engine: Arc::new(Engine::new(fs, owner)), progress, streams: 0 }
+        let counters = Counters::default();
+        let writer = Writer::new(mode, Arc::new(sender), counters.clone());
+        let owner = Owner { directory: Directory::new(fs.clone(), path), writer };
+        Self { engine: Arc::new(Engine::new(fs, owner)), progress, counters, streams: 0 }
     }
 
     /// Takes the directory's lock if an agent has used it before; never creates anything.
@@ -107,6 +113,11 @@ impl Store {
     /// What has become of the WAL that was handed over.
     pub fn progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
+    }
+
+    /// What is counted here, and by whoever uses this store.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {

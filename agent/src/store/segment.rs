@@ -37,6 +37,8 @@ pub(super) struct Segment {
     pub(super) start: Lsn,
     /// Whether `open` made the file, so that its directory entry is not durable yet.
     pub(super) created: bool,
+    /// Whether it had been prepared: it is full of zeros, not merely reserved.
+    pub(super) prepared: bool,
     /// Whether the file had bytes before this stream.
     resumed: bool,
     /// Up to here the disk has been told to begin.
@@ -67,7 +69,17 @@ impl Segment {
             let renamed = fs.rename(SPARE, &file_name);
             spare.used();
             if renamed.is_ok() {
-                return Ok(Self { name, file_name, file, start, created: true, resumed: false, begun: 0, finished });
+                return Ok(Self {
+                    name,
+                    file_name,
+                    file,
+                    start,
+                    created: true,
+                    prepared: true,
+                    resumed: false,
+                    begun: 0,
+                    finished,
+                });
             }
         }
         spare.passed_over();
@@ -75,7 +87,7 @@ impl Segment {
         let file =
             fs.open(&file_name, how).map_err(|error| directory.io("open write-ahead log file", &file_name, error))?;
         let (created, resumed) = (before.is_none(), before.is_some_and(|len| len > 0));
-        let segment = Self { name, file_name, file, start, created, resumed, begun: 0, finished };
+        let segment = Self { name, file_name, file, start, created, prepared: false, resumed, begun: 0, finished };
         if before != Some(size.bytes()) {
             segment.shape(directory, size.bytes(), before.unwrap_or(0)).map_err(|error| {
                 if created {

@@ -10,6 +10,7 @@ use super::{
     writer::{Progress, StreamId},
 };
 use crate::wal::Lsn;
+use prometheus::Histogram;
 use std::{io, sync::Arc};
 use tokio::sync::watch;
 
@@ -27,6 +28,7 @@ pub(super) struct Flush {
     /// What is durable once all of it has been flushed.
     pub(super) upto: Lsn,
     pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) took: Histogram,
 }
 
 /// What failed: the operation, and the file's name (empty for the directory).
@@ -43,6 +45,8 @@ impl Work {
 
 impl Flush {
     pub(super) fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
+        // Observed when dropped, also where it fails.
+        let _took = self.took.start_timer();
         for (name, file) in &self.files {
             file.sync().map_err(|error| ("fsync file", name.clone(), error))?;
         }

@@ -13,6 +13,7 @@ use super::{
     work::{Flush, FlushError},
 };
 use crate::{
+    counters::Counters,
     verbose,
     wal::{FirstPage, Lsn, PageMagic, SegmentName, TimelineId},
 };
@@ -81,6 +82,7 @@ pub(super) struct Writer {
     /// How a server of unknown major marks its pages: learned from the first segment, and then held.
     learned_magic: Option<PageMagic>,
     spare: Spare,
+    counters: Counters,
 }
 
 struct Stream {
@@ -114,7 +116,7 @@ struct InFlight {
 }
 
 impl Writer {
-    pub(super) fn new(mode: FlushMode, progress: Arc<watch::Sender<Progress>>) -> Self {
+    pub(super) fn new(mode: FlushMode, progress: Arc<watch::Sender<Progress>>, counters: Counters) -> Self {
         Self {
             mode,
             progress,
@@ -124,6 +126,7 @@ impl Writer {
             durable_changes: 0,
             learned_magic: None,
             spare: Spare::default(),
+            counters,
         }
     }
 
@@ -254,6 +257,7 @@ impl Writer {
                     let name = SegmentName { segment: size.segment_of(stream.written), timeline: stream.timeline };
                     let segment = Segment::open(directory, &stream.claim, name, &mut self.spare)?;
                     self.changes += u64::from(segment.created);
+                    self.counters.prepared_segments.inc_by(u64::from(segment.prepared));
                     // Entries that were there are taken for durable only after a directory fsync of this stream.
                     stream.open_since = self.changes;
                     segment
@@ -266,6 +270,7 @@ impl Writer {
             let segment = stream.open.insert(segment);
             written?;
             stream.written = Lsn::new(stream.written.get() + len);
+            self.counters.written_bytes.inc_by(len);
             // As soon as its header has arrived: what is not this cluster's is never reported as written.
             let header = FirstPage::LEN as u64;
             if (offset..offset + len).contains(&(header - 1)) {
@@ -314,8 +319,8 @@ impl Writer {
         }
         let changes = if directory_is_due { self.changes } else { self.durable_changes };
         self.in_flight = Some(InFlight { stream: stream.id, upto, changes });
-        let progress = self.progress.clone();
-        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress })
+        let (progress, took) = (self.progress.clone(), self.counters.flush_seconds.clone());
+        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress, took })
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
@@ -335,6 +340,7 @@ impl Writer {
                 self.changes += 1;
             }
             verbose!("finished segment at {end} (timeline {})", stream.timeline);
+            self.counters.finished_segments.inc();
             stream.full.pop_front();
         }
         Ok(())

@@ -14,7 +14,13 @@ use super::{
 };
 use crate::conninfo::{Conninfo, Endpoint, Host, LoadBalanceHosts, SslMode, TargetSessionAttrs};
 use std::{future::Future, net::SocketAddr, ops::ControlFlow, path::PathBuf, time::Duration};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::{
+    io::BufReader,
+    time::{Instant, timeout, timeout_at},
+};
+
+/// What is read from a socket at a time where TLS is spoken: some records of 16 KiB.
+const TLS_READ: usize = 256 << 10;
 
 /// How long TLS, authentication and the check of the session may take together, without `connect_timeout`.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -181,6 +187,8 @@ impl Search<'_> {
             (Dialled::Tcp(mut stream), Address::Tcp(address)) if transport != Transport::Plain => {
                 if tls::offered(&mut stream, conninfo.tls.negotiation).await? {
                     let name = host_name(door.host);
+                    // Beneath the TLS layer, which reads 4 KiB at a time.
+                    let stream = BufReader::with_capacity(TLS_READ, stream);
                     let encrypted = tls::handshake(stream, &conninfo.tls, name, address.ip()).await?;
                     context = Some(encrypted.context);
                     end_point = Some(encrypted.end_point);

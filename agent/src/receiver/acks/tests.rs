@@ -28,7 +28,7 @@ fn told(acks: &mut Acks, now: Instant) -> Option<(u64, u64)> {
 #[test]
 fn a_flush_is_acknowledged_at_once_and_together_with_its_write() {
     let (mut acks, now) = started(SYNCHRONOUS);
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), now);
     acks.stored(lsn(1100), lsn(1000), now);
     assert_eq!(told(&mut acks, now + ms(1)), None);
     acks.stored(lsn(1100), lsn(1100), now + ms(1));
@@ -37,13 +37,26 @@ fn a_flush_is_acknowledged_at_once_and_together_with_its_write() {
 }
 
 #[test]
+fn the_wait_for_an_acknowledgement_begins_with_the_last_one_while_more_is_pending() {
+    let (mut acks, now) = started(SYNCHRONOUS);
+    assert_eq!(acks.stored(lsn(1000), lsn(1000), now + ms(5)), None, "nothing was waited for");
+    acks.received(lsn(1100), now + ms(10));
+    acks.received(lsn(1200), now + ms(20));
+    assert_eq!(acks.stored(lsn(1200), lsn(1000), now + ms(25)), None);
+    assert_eq!(acks.stored(lsn(1200), lsn(1100), now + ms(30)), Some(ms(20)));
+    assert_eq!(acks.stored(lsn(1200), lsn(1200), now + ms(70)), Some(ms(40)));
+    acks.received(lsn(1300), now + ms(100));
+    assert_eq!(acks.stored(lsn(1300), lsn(1300), now + ms(101)), Some(ms(1)));
+}
+
+#[test]
 fn a_slow_flush_does_not_hold_up_remote_write() {
     let (mut acks, now) = started(SYNCHRONOUS);
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), now);
     acks.stored(lsn(1100), lsn(1000), now);
     assert_eq!(acks.deadline(), Some(now + WRITE_PATIENCE));
     assert_eq!(told(&mut acks, now + ms(2)), Some((1100, 1000)));
-    acks.received(lsn(1200));
+    acks.received(lsn(1200), now);
     acks.stored(lsn(1200), lsn(1000), now + ms(50));
     assert_eq!(told(&mut acks, now + ms(52)), Some((1200, 1000)));
 }
@@ -51,7 +64,7 @@ fn a_slow_flush_does_not_hold_up_remote_write() {
 #[test]
 fn a_requested_reply_is_the_acknowledgement_that_the_flush_brings() {
     let (mut acks, now) = started(Policy { report_write: false, ..SYNCHRONOUS });
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), now);
     acks.reply_requested(now + ms(200));
     assert_eq!(told(&mut acks, now + ms(900)), None);
     acks.stored(lsn(1100), lsn(1100), now + ms(900));
@@ -62,7 +75,7 @@ fn a_requested_reply_is_the_acknowledgement_that_the_flush_brings() {
 #[test]
 fn a_requested_reply_comes_after_a_second_whatever_the_disk_does() {
     let (mut acks, now) = started(Policy { report_write: false, ..SYNCHRONOUS });
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), now);
     acks.reply_requested(now + ms(200));
     acks.reply_requested(now + ms(300));
     assert_eq!(acks.deadline(), Some(now + ms(1200)));
@@ -72,7 +85,7 @@ fn a_requested_reply_comes_after_a_second_whatever_the_disk_does() {
 #[test]
 fn asking_again_and_again_costs_nothing() {
     let (mut acks, start) = started(SYNCHRONOUS);
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), start);
     let statuses = (0..2000).filter(|&at| {
         acks.reply_requested(start + ms(at));
         acks.due(start + ms(at)).is_some()
@@ -96,7 +109,7 @@ fn silence_is_broken_at_each_heartbeat() {
 #[test]
 fn without_slot_and_synchronous_flush_is_not_reported_but_a_request_is_answered() {
     let (mut acks, now) = started(Policy { report_flush: false, report_write: false, heartbeat: None });
-    acks.received(lsn(1100));
+    acks.received(lsn(1100), now);
     acks.stored(lsn(1100), lsn(1100), now);
     assert_eq!(told(&mut acks, now + ms(60_000)), None);
     acks.reply_requested(now + ms(60_000));
@@ -106,14 +119,14 @@ fn without_slot_and_synchronous_flush_is_not_reported_but_a_request_is_answered(
 #[test]
 fn a_new_timeline_takes_nothing_back() {
     let (mut acks, now) = started(SYNCHRONOUS);
-    acks.received(lsn(1500));
+    acks.received(lsn(1500), now);
     acks.stored(lsn(1500), lsn(1500), now);
     assert_eq!(told(&mut acks, now), Some((1500, 1500)));
     acks.restart(lsn(1024), lsn(1500));
     assert_eq!(told(&mut acks, now), Some((1500, 1500)), "its first status is due at once");
     assert_eq!(told(&mut acks, now + ms(9_999)), None);
     assert_eq!(told(&mut acks, now + ms(10_000)), Some((1500, 1500)));
-    acks.received(lsn(1600));
+    acks.received(lsn(1600), now);
     acks.stored(lsn(1600), lsn(1400), now + ms(10_000));
     assert_eq!(told(&mut acks, now + ms(10_002)), Some((1600, 1500)));
 }
@@ -123,12 +136,12 @@ fn a_new_timeline_takes_nothing_back() {
 #[test]
 fn what_lies_behind_the_switch_point_is_no_acknowledgement_of_the_new_timeline() {
     let (mut acks, now) = started(SYNCHRONOUS);
-    acks.received(lsn(1900));
+    acks.received(lsn(1900), now);
     acks.stored(lsn(1900), lsn(1900), now);
     assert_eq!(told(&mut acks, now), Some((1900, 1900)));
     acks.restart(lsn(1024), lsn(1500));
     assert_eq!(told(&mut acks, now), Some((1500, 1500)));
-    acks.received(lsn(1700));
+    acks.received(lsn(1700), now);
     acks.stored(lsn(1700), lsn(1700), now + ms(5));
     assert_eq!(told(&mut acks, now + ms(5)), Some((1700, 1700)));
 }
@@ -151,7 +164,7 @@ proptest! {
             received += arrived;
             written = received.min(written + wrote);
             flushed = written.min(flushed + synced);
-            acks.received(lsn(received));
+            acks.received(lsn(received), now);
             acks.stored(lsn(written), lsn(flushed), now);
             if asks {
                 acks.reply_requested(now);

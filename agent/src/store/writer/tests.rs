@@ -66,7 +66,7 @@ impl Bench {
         Self {
             memory: memory.clone(),
             directory: Directory::new(Arc::new(memory.clone()), PathBuf::from("dir")),
-            writer: Writer::new(mode, Arc::new(sender)),
+            writer: Writer::new(mode, Arc::new(sender), Counters::default()),
             progress,
             flushes: VecDeque::new(),
             fills: VecDeque::new(),

@@ -83,7 +83,7 @@ proptest! {
                     });
                     bench.flushes.clear();
                     bench.fills.clear();
-                    bench.writer = Writer::new(mode, bench.writer.progress.clone());
+                    bench.writer = Writer::new(mode, bench.writer.progress.clone(), Counters::default());
                     check_directory(&memory, acknowledged);
                 }
             }
