@@ -17,6 +17,8 @@ pub mod exit;
 pub mod logging;
 pub mod receiver;
 pub mod replication;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 pub mod verify;
 pub mod wal;

@@ -31,7 +31,10 @@ use crate::{
 };
 use backoff::Backoff;
 use report::Reporter;
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// After a signal, everything has ended within 5 s; this is what the disk gets of them.
@@ -70,6 +73,8 @@ pub struct Receiver {
     renew: Option<Renew>,
     store: Store,
     memory: Memory,
+    /// What makes this process's waits different from another's.
+    jitter: u64,
 }
 
 /// Reads the connection settings anew: password and service files are renewed in place, as certificates are.
@@ -111,7 +116,14 @@ impl Memory {
 impl Receiver {
     /// A receiver that writes to `store`.
     pub fn new(settings: Settings, store: Store) -> Self {
-        Self { settings, renew: None, store, memory: Memory::default() }
+        let jitter = RandomState::new().hash_one(());
+        Self { settings, renew: None, store, memory: Memory::default(), jitter }
+    }
+
+    /// Has every wait repeat itself in a second run.
+    #[cfg(test)]
+    pub(crate) fn seeded(self, jitter: u64) -> Self {
+        Self { jitter, ..self }
     }
 
     /// Has the connection settings read anew for every connection but the first.
@@ -130,7 +142,7 @@ impl Receiver {
         if self.settings.flush == FlushMode::NoSync {
             tracing::warn!("--no-sync: WAL is acknowledged before it is durable; a crash of this machine loses it");
         }
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.jitter);
         self.take_lock(&mut stop).await?;
         while !stop.is_requested() {
             let before = self.store.stream();
@@ -163,6 +175,7 @@ impl Receiver {
             let wait = backoff.next(trouble.pace());
             self.memory.reporter.trouble(&trouble, wait);
             tokio::select! {
+                biased;
                 () = sleep(wait) => {}
                 () = stop.requested() => verbose!("received interrupt signal, exiting"),
             }
@@ -210,6 +223,7 @@ impl Receiver {
                 tracing::info!("waiting up to {patience} s for another wal-agent to leave the directory");
             }
             tokio::select! {
+                biased;
                 () = sleep(LOCK_INTERVAL) => {}
                 () = stop.requested() => return Ok(()),
             }
@@ -233,6 +247,7 @@ impl Receiver {
             }
         };
         tokio::select! {
+            biased;
             closed = closed => closed,
             () = async { stop.requested().await; sleep_until(stop.deadline(STOP_PATIENCE)).await } => Err(Trouble::DiskTooSlow),
         }
@@ -251,6 +266,7 @@ impl Receiver {
 /// Runs `step` unless a stop is requested first.
 async fn unless_stopped<T>(stop: &mut Stop, step: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     tokio::select! {
+        biased;
         result = step => result,
         () = stop.requested() => Err(Trouble::Stopped),
     }

@@ -23,7 +23,7 @@ mod handle;
 mod identity;
 mod inventory;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 mod segment;
 mod spare;
 mod work;
@@ -33,6 +33,8 @@ pub use disk::Disk;
 pub use error::StoreError;
 pub use fs::{File, FileSystem, Open};
 pub use handle::Store;
+#[cfg(test)]
+pub(crate) use handle::{Hand, Held as HandTask};
 pub use identity::Identity;
 pub use inventory::{Held, Inventory, WrongSize};
 pub use writer::{Progress, State, StreamId};

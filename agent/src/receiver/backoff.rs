@@ -1,7 +1,7 @@
 //! How long to wait before the next attempt: a pure function of what went wrong and how often.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     time::Duration,
 };
 
@@ -19,6 +19,7 @@ pub(crate) enum Pace {
 pub(crate) struct Backoff {
     attempts: u32,
     pace: Option<Pace>,
+    jitter: u64,
 }
 
 /// After so many attempts an eager wait grows no more.
@@ -34,6 +35,11 @@ impl Pace {
 }
 
 impl Backoff {
+    /// `jitter` makes the waits differ from those of others who lost the same server.
+    pub(crate) fn new(jitter: u64) -> Self {
+        Self { jitter, ..Self::default() }
+    }
+
     /// There was progress: the next failure is a first one.
     pub(crate) fn reset(&mut self) {
         self.attempts = 0;
@@ -45,7 +51,8 @@ impl Backoff {
             // A long absence of the server is no reason to be slow about what comes after its return.
             self.attempts = self.attempts.min(SETTLED);
         }
-        let wait = delay(pace, self.attempts, RandomState::new().hash_one(self.attempts));
+        let random = BuildHasherDefault::<DefaultHasher>::default().hash_one((self.jitter, self.attempts));
+        let wait = delay(pace, self.attempts, random);
         self.attempts = self.attempts.saturating_add(1);
         wait
     }

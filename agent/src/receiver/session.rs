@@ -5,7 +5,7 @@ use super::{
     acks::{Acks, Policy},
     at_most,
     start::{Position, Resume, resume},
-    stream::{End, Stream},
+    stream::{End, Stream, reporting},
     unless_stopped,
 };
 use crate::{
@@ -46,10 +46,14 @@ impl Receiver {
             verbose!("starting log streaming at {} (timeline {})", position.lsn, position.timeline);
             let started = self.start_streaming(&mut connection, &system, position);
             let started = unless_stopped(stop, started).await?;
-            unless_stopped(stop, self.occupy(&claim, history)).await?;
+            let occupied = unless_stopped(stop, self.occupy(&claim, history));
             let (next, received) = match started {
-                Started::Ended(next) => (next, position.lsn),
+                Started::Ended(next) => {
+                    occupied.await?;
+                    (next, position.lsn)
+                }
                 Started::Streaming => {
+                    reporting(&mut connection, &mut acks, occupied).await?;
                     self.memory.streaming_since = Some(Instant::now());
                     let stream = self.store.begin(claim, position.timeline, position.lsn);
                     let Self { store, settings, memory, .. } = &mut *self;

@@ -14,6 +14,7 @@ use crate::{
 use bytes::Bytes;
 use std::{
     future::pending,
+    pin::pin,
     time::{Duration, SystemTime},
 };
 use tokio::{
@@ -257,6 +258,28 @@ async fn receive(connection: &mut Connection, reads: bool) -> Result<CopyEvent, 
     }
     connection.flush().await?;
     pending().await
+}
+
+/// Awaits what has to be done before anything is read, and reports meanwhile: the server streams already, and counts.
+pub(super) async fn reporting<T>(connection: &mut Connection, acks: &mut Acks, step: impl Future<Output = T>) -> T {
+    let mut step = pin!(step);
+    loop {
+        if let Some(status) = acks.due(Instant::now()) {
+            connection.send_copy_data(&status.encode(SystemTime::now()));
+        }
+        let wake = acks.deadline().unwrap_or_else(Instant::now);
+        let send = async {
+            // Why nothing can be sent is what the server said last, which is read when its turn comes.
+            let _ = connection.flush().await;
+            pending::<()>().await
+        };
+        tokio::select! {
+            biased;
+            done = &mut step => return done,
+            () = send => {}
+            () = sleep_until(wake) => {}
+        }
+    }
 }
 
 fn lost(error: WireError) -> Trouble {

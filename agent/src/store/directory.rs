@@ -31,13 +31,15 @@ pub(super) struct Directory {
     path: PathBuf,
     /// Held until this value goes.
     lock: Option<Arc<dyn File>>,
+    /// The identity record is known to be durable.
+    settled: bool,
     /// The file system has been found unable to reserve space, and that has been said.
     pub(super) cannot_reserve: Cell<bool>,
 }
 
 impl Directory {
     pub(super) fn new(fs: Arc<dyn FileSystem>, path: PathBuf) -> Self {
-        Self { fs, path, lock: None, cannot_reserve: Cell::new(false) }
+        Self { fs, path, lock: None, settled: false, cannot_reserve: Cell::new(false) }
     }
 
     /// Wraps a system error; an empty name stands for the directory itself.
@@ -74,11 +76,22 @@ impl Directory {
         self.fs.make_directory(STATE, 0o700).map_err(|error| self.io("create directory", STATE, error))?;
         self.lock()?;
         // Before the lock was ours, somebody else may have recorded another cluster.
-        if let Some(found) = self.recorded_identity()? {
-            return self.check_identity(found, claim.identity);
+        let recorded = self.recorded_identity()?;
+        if let Some(found) = recorded {
+            self.check_identity(found, claim.identity)?;
         }
-        self.write_durably(IDENTITY, STATE, claim.identity.to_string().as_bytes(), 0o600)?;
-        self.fs.sync_directory(".").map_err(|error| self.io("fsync directory", "", error))
+        if recorded.is_some() && self.settled {
+            return Ok(());
+        }
+        let sync = |name: &str| self.fs.sync_directory(name).map_err(|error| self.io("fsync directory", name, error));
+        match recorded {
+            // Whoever recorded it may have got no further.
+            Some(_) => sync(STATE)?,
+            None => self.write_durably(IDENTITY, STATE, claim.identity.to_string().as_bytes(), 0o600)?,
+        }
+        sync(".")?;
+        self.settled = true;
+        Ok(())
     }
 
     /// Compares a history with the one that is kept, if there is one; otherwise keeps it if `keep`. One that a crash has

@@ -2,23 +2,22 @@
 //!
 //! What was written is lost in a crash unless it was synced, sector by sector; so is a name unless its directory was
 //! synced. A failed `sync` behaves as Linux does: the pages count as clean although they never reached the disk, and the
-//! next `sync` says OK.
+//! next `sync` says OK. Power can fail before any operation: nothing that is tried afterwards has an effect.
 
-use super::fs::{File, FileSystem, Open};
+mod files;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::{self, IoSlice},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::BTreeMap,
+    io,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 const SECTOR: usize = 512;
 
 /// The operations that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Op {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Op {
     List,
     Stat,
     Open,
@@ -26,14 +25,35 @@ pub(super) enum Op {
     Read,
     Write,
     Reserve,
+    SetLen,
     Sync,
     Rename,
+    Remove,
     MakeDirectory,
     SyncDirectory,
 }
 
+/// Which state of the disk is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum View {
+    /// What a process sees.
+    Visible,
+    /// What a crash leaves at least.
+    Durable,
+}
+
+/// Says of each operation whether it fails, and how.
+pub(crate) type Faults = Box<dyn FnMut(Op) -> Option<io::ErrorKind> + Send>;
+
+/// A moment in the life of a directory.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    clock: u64,
+    entries: BTreeMap<String, Node>,
+}
+
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Inner>>);
+pub(crate) struct Memory(Arc<Mutex<Inner>>);
 
 #[derive(Default)]
 struct Inner {
@@ -41,6 +61,15 @@ struct Inner {
     durable_entries: BTreeMap<String, Node>,
     /// What fails next, and how.
     fault: Option<(Op, io::ErrorKind)>,
+    faults: Option<Faults>,
+    /// Operations until power fails, that one included.
+    power: Option<usize>,
+    /// Operations so far.
+    clock: u64,
+    /// The last one that made a directory durable.
+    directory_synced: u64,
+    /// A sync that began then covers no more than what there was.
+    began: Option<Moment>,
     /// Successful calls, for counting.
     calls: BTreeMap<Op, usize>,
 }
@@ -51,7 +80,10 @@ type Node = Arc<Mutex<Content>>;
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
-    dirty: BTreeSet<usize>,
+    /// The operation that changed either last.
+    version: u64,
+    /// Sectors that differ from what is durable, and since which operation.
+    dirty: BTreeMap<usize, u64>,
     locked: bool,
     mode: u32,
 }
@@ -75,8 +107,47 @@ impl Memory {
         self.inner().calls.get(&op).copied().unwrap_or(0)
     }
 
+    /// From now on, `faults` decides about each operation.
+    pub(crate) fn set_faults(&self, faults: Option<Faults>) {
+        self.inner().faults = faults;
+    }
+
+    /// After so many more operations, power fails.
+    pub(crate) fn cut_power_after(&self, operations: usize) {
+        self.inner().power = Some(operations + 1);
+    }
+
+    /// Whether power has failed; [`Self::crash`] brings it back.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.inner().power == Some(0)
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        let inner = self.inner();
+        Moment { clock: inner.clock, entries: inner.entries.clone() }
+    }
+
+    /// Each sync from now on is one that began at that moment, although it returns only now.
+    pub(crate) fn syncs_began(&self, at: Option<Moment>) {
+        self.inner().began = at;
+    }
+
+    fn clock(&self) -> u64 {
+        self.inner().clock
+    }
+
     fn call(&self, op: Op) -> io::Result<()> {
         let mut inner = self.inner();
+        inner.clock += 1;
+        if let Some(left) = &mut inner.power {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+        }
+        if let Some(kind) = inner.faults.as_mut().and_then(|faults| faults(op)) {
+            return Err(kind.into());
+        }
         if let Some((_, kind)) = inner.fault.take_if(|(at, _)| *at == op) {
             return Err(kind.into());
         }
@@ -85,8 +156,10 @@ impl Memory {
     }
 
     /// Power is lost. `survives` decides, call by call, whether a sector or name that was not synced made it all the same.
-    pub(super) fn crash(&self, mut survives: impl FnMut() -> bool) {
+    pub(crate) fn crash(&self, mut survives: impl FnMut() -> bool) {
         let mut inner = self.inner();
+        inner.clock += 1;
+        let version = inner.clock;
         let before = inner.durable_entries.clone();
         let pending = std::mem::take(&mut inner.entries);
         let mut after = before.clone();
@@ -110,20 +183,22 @@ impl Memory {
             let mut content = lock(node);
             let bytes = std::mem::take(&mut content.bytes);
             let mut durable = std::mem::take(&mut content.durable);
-            if durable.len() < bytes.len() {
-                durable.resize(bytes.len(), 0);
-            }
-            for sector in std::mem::take(&mut content.dirty) {
+            let len = if bytes.len() != durable.len() && survives() { bytes.len() } else { durable.len() };
+            resize(&mut durable, len.max(bytes.len()));
+            for sector in std::mem::take(&mut content.dirty).into_keys() {
                 let range = sector * SECTOR..bytes.len().min((sector + 1) * SECTOR);
                 if survives() && !range.is_empty() {
                     durable[range.clone()].copy_from_slice(&bytes[range]);
                 }
             }
-            *content = Content { bytes: durable.clone(), durable, mode: content.mode, ..Content::default() };
+            durable.truncate(len);
+            let mode = content.mode;
+            *content = Content { bytes: durable.clone(), durable, mode, version, ..Content::default() };
         }
         inner.durable_entries = after.clone();
         inner.entries = after;
         inner.fault = None;
+        (inner.power, inner.began) = (None, None);
     }
 
     pub(super) fn put(&self, name: &str, bytes: Vec<u8>) {
@@ -138,7 +213,16 @@ impl Memory {
         self.inner().entries.get(name).map(|node| lock(node).bytes.clone())
     }
 
-    pub(super) fn names(&self) -> Vec<String> {
+    /// Looks at the file that has this name in `view`: its bytes as a process sees them, the durable ones, and a number
+    /// that changes with either.
+    pub(crate) fn look<T>(&self, view: View, name: &str, look: impl FnOnce(&[u8], &[u8], u64) -> T) -> Option<T> {
+        let inner = self.inner();
+        let entries = if view == View::Visible { &inner.entries } else { &inner.durable_entries };
+        let content = lock(entries.get(name)?);
+        Some(look(&content.bytes, &content.durable, content.version))
+    }
+
+    pub(crate) fn names(&self) -> Vec<String> {
         self.inner().entries.keys().cloned().collect()
     }
 
@@ -147,153 +231,23 @@ impl Memory {
     }
 }
 
+impl Content {
+    fn touch(&mut self, range: Range<usize>, at: u64) {
+        self.version = at;
+        for sector in range.start / SECTOR..range.end.div_ceil(SECTOR) {
+            self.dirty.entry(sector).or_insert(at);
+        }
+    }
+}
+
+/// `Vec::resize` takes one byte at a time in a debug build.
+fn resize(bytes: &mut Vec<u8>, len: usize) {
+    match len.checked_sub(bytes.len()) {
+        Some(more) => bytes.extend_from_slice(&vec![0; more]),
+        None => bytes.truncate(len),
+    }
+}
+
 fn lock(node: &Node) -> MutexGuard<'_, Content> {
     node.lock().expect("no test panics while it holds this")
-}
-
-impl FileSystem for Memory {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.call(Op::List)?;
-        Ok(self.names().into_iter().filter(|name| !name.contains('/')).collect())
-    }
-
-    fn check_writable(&self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        self.call(Op::Stat)?;
-        Ok(self.inner().entries.get(name).map(|node| lock(node).bytes.len() as u64))
-    }
-
-    fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn File>> {
-        let known = self.inner().entries.get(name).cloned();
-        self.call(if known.is_none() && how != Open::Read { Op::Create } else { Op::Open })?;
-        let node = match (known, how) {
-            (Some(node), _) => node,
-            (None, Open::Create(mode)) => {
-                let node = Arc::new(Mutex::new(Content { mode, ..Content::default() }));
-                self.inner().entries.insert(name.to_owned(), node.clone());
-                node
-            }
-            (None, _) => return Err(io::ErrorKind::NotFound.into()),
-        };
-        Ok(Arc::new(MemoryFile { memory: self.clone(), node, holds_lock: AtomicBool::new(false) }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.call(Op::Rename)?;
-        let mut inner = self.inner();
-        let node = inner.entries.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        inner.entries.insert(to.to_owned(), node);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.inner().entries.remove(name).map(drop).ok_or(io::ErrorKind::NotFound.into())
-    }
-
-    fn make_directory(&self, _name: &str, _mode: u32) -> io::Result<()> {
-        self.call(Op::MakeDirectory)
-    }
-
-    fn sync_directory(&self, name: &str) -> io::Result<()> {
-        self.call(Op::SyncDirectory)?;
-        let mut inner = self.inner();
-        let here = |entry: &str| entry.split_once('/').map_or(".", |(parent, _)| parent) == name;
-        let kept: BTreeMap<_, _> = inner
-            .durable_entries
-            .iter()
-            .filter(|(entry, _)| !here(entry))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        let now = inner.entries.iter().filter(|(entry, _)| here(entry)).map(|(k, v)| (k.clone(), v.clone()));
-        let after = kept.into_iter().chain(now).collect();
-        inner.durable_entries = after;
-        Ok(())
-    }
-}
-
-struct MemoryFile {
-    memory: Memory,
-    node: Node,
-    holds_lock: AtomicBool,
-}
-
-impl Drop for MemoryFile {
-    fn drop(&mut self) {
-        if *self.holds_lock.get_mut() {
-            lock(&self.node).locked = false;
-        }
-    }
-}
-
-impl File for MemoryFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.memory.call(Op::Read)?;
-        let content = lock(&self.node);
-        let from = content.bytes.len().min(offset as usize);
-        let len = buffer.len().min(content.bytes.len() - from);
-        buffer[..len].copy_from_slice(&content.bytes[from..from + len]);
-        Ok(len)
-    }
-
-    fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
-        let verdict = self.memory.call(Op::Write);
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        if verdict.is_err() {
-            // A failing write may have done half of its work.
-            bytes.truncate(bytes.len() / 2);
-        }
-        let mut content = lock(&self.node);
-        let (from, to) = (offset as usize, offset as usize + bytes.len());
-        if content.bytes.len() < to {
-            content.bytes.resize(to, 0);
-        }
-        content.bytes[from..to].copy_from_slice(&bytes);
-        content.dirty.extend(from / SECTOR..to.div_ceil(SECTOR));
-        verdict
-    }
-
-    fn reserve(&self, len: u64) -> io::Result<()> {
-        let verdict = self.memory.call(Op::Reserve);
-        // Running out of space half-way leaves a short file behind.
-        let len = if verdict.is_err() { len / 2 } else { len } as usize;
-        let mut content = lock(&self.node);
-        if content.bytes.len() < len {
-            content.bytes.resize(len, 0);
-        }
-        verdict
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        lock(&self.node).bytes.resize(len as usize, 0);
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let verdict = self.memory.call(Op::Sync);
-        let mut content = lock(&self.node);
-        let dirty = std::mem::take(&mut content.dirty);
-        if verdict.is_ok() {
-            let Content { bytes, durable, .. } = &mut *content;
-            durable.resize(bytes.len(), 0);
-            for sector in dirty {
-                let range = (sector * SECTOR).min(bytes.len())..bytes.len().min((sector + 1) * SECTOR);
-                durable[range.clone()].copy_from_slice(&bytes[range]);
-            }
-        }
-        verdict
-    }
-
-    fn start_write_back(&self, _offset: u64, _len: u64) {}
-
-    fn forget_cached(&self) {}
-
-    fn try_lock(&self) -> io::Result<bool> {
-        let mut content = lock(&self.node);
-        let free = !std::mem::replace(&mut content.locked, true);
-        self.holds_lock.fetch_or(free, Ordering::Relaxed);
-        Ok(free)
-    }
 }

@@ -201,7 +201,7 @@ impl Search<'_> {
                 }
             }
             (Dialled::Tcp(stream), _) => Box::new(stream),
-            (Dialled::Unix(stream), _) => Box::new(stream),
+            (Dialled::Unix(stream), _) => stream,
         };
         let mut connection = Connection::new(socket, door.peer());
         let credentials = Credentials {
@@ -228,7 +228,7 @@ impl Search<'_> {
 
 enum Dialled {
     Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
+    Unix(Box<dyn Socket>),
 }
 
 impl Door<'_> {

@@ -41,7 +41,7 @@ const COMMAND_READ: usize = 16 << 10;
 const STREAM_READ: usize = 1 << 20;
 
 /// What a connection runs over: TCP, TLS, a unix socket.
-pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Socket for T {}
 

@@ -1,5 +1,6 @@
 //! Addresses and sockets: resolving, shuffling, connecting, keep-alives.
 
+use super::connection::Socket;
 use crate::conninfo::{Conninfo, Endpoint, Keepalives};
 use socket2::{SockRef, TcpKeepalive};
 use std::{
@@ -43,14 +44,18 @@ pub(super) async fn tcp(address: SocketAddr, conninfo: &Conninfo) -> io::Result<
 }
 
 /// Connects to a unix socket; a leading `@` stands for Linux' abstract name space.
-pub(super) async fn unix(path: &Path) -> io::Result<UnixStream> {
+pub(super) async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
+    #[cfg(test)]
+    if let Some(dialled) = super::testing::network::dial() {
+        return dialled;
+    }
     let mut name = path.as_os_str().as_bytes().to_vec();
     if let Some(first) = name.first_mut()
         && *first == b'@'
     {
         *first = 0;
     }
-    UnixStream::connect(PathBuf::from(OsString::from_vec(name))).await
+    Ok(Box::new(UnixStream::connect(PathBuf::from(OsString::from_vec(name))).await?))
 }
 
 /// The socket's path in `directory`.

@@ -1,5 +1,6 @@
 //! What this room's tests share: servers that say exactly what a test wants, and connection settings to reach them.
 
+pub(crate) mod network;
 pub(super) mod pki;
 
 use super::{Connection, connection::Socket};
@@ -13,7 +14,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-pub(super) const OK: [u8; 4] = [0, 0, 0, 0];
+pub(crate) const OK: [u8; 4] = [0, 0, 0, 0];
 
 /// One message.
 pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -22,24 +23,24 @@ pub(crate) fn message(tag: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// An ErrorResponse or a NoticeResponse.
-pub(super) fn report(tag: u8, severity: &str, code: &str, text: &str) -> Vec<u8> {
+pub(crate) fn report(tag: u8, severity: &str, code: &str, text: &str) -> Vec<u8> {
     message(tag, format!("S{severity}\0V{severity}\0C{code}\0M{text}\0\0").as_bytes())
 }
 
-pub(super) fn parameter(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn parameter(name: &str, value: &str) -> Vec<u8> {
     message(b'S', format!("{name}\0{value}\0").as_bytes())
 }
 
-pub(super) fn ready() -> Vec<u8> {
+pub(crate) fn ready() -> Vec<u8> {
     message(b'Z', b"I")
 }
 
-pub(super) fn complete(tag: &str) -> Vec<u8> {
+pub(crate) fn complete(tag: &str) -> Vec<u8> {
     message(b'C', format!("{tag}\0").as_bytes())
 }
 
 /// A result set of text columns with one row.
-pub(super) fn one_row(cells: &[(&str, Option<&str>)]) -> Vec<u8> {
+pub(crate) fn one_row(cells: &[(&str, Option<&str>)]) -> Vec<u8> {
     let count = u16::try_from(cells.len()).unwrap().to_be_bytes().to_vec();
     let (mut description, mut row) = (count.clone(), count);
     for (name, value) in cells {
@@ -52,7 +53,7 @@ pub(super) fn one_row(cells: &[(&str, Option<&str>)]) -> Vec<u8> {
 }
 
 /// What a server says that lets anybody in.
-pub(super) fn welcome() -> Vec<u8> {
+pub(crate) fn welcome() -> Vec<u8> {
     [message(b'R', &OK), parameter("server_version", "17.5"), message(b'K', &[0; 8]), ready()].concat()
 }
 
