@@ -11,7 +11,7 @@
 //! [`Progress::written`]: super::Progress::written
 
 use super::{
-    Claim, Inventory, StoreError, StreamId,
+    Claim, Inventory, OnDurable, StoreError, StreamId,
     directory::Directory,
     fs::FileSystem,
     work::{FlushError, Work},
@@ -37,7 +37,7 @@ pub(super) enum Job {
     Inspect { claim: Claim, reply: Reply<Inventory> },
     Claim { claim: Claim, reply: Reply<()> },
     History { history: HistoryFile, keep: bool, mode: u32, reply: Reply<()> },
-    Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn },
+    Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn, on_durable: OnDurable },
     Append { at: Lsn, data: Bytes, caught_up: bool },
     Flush,
     Finish,
@@ -206,7 +206,9 @@ impl Owner {
             Job::Inspect { claim, reply } => drop(reply.send(directory.inspect(&claim))),
             Job::Claim { claim, reply } => drop(reply.send(directory.claim(&claim))),
             Job::History { history, keep, mode, reply } => drop(reply.send(directory.history(&history, keep, mode))),
-            Job::Begin { stream, claim, timeline, start } => writer.begin(directory, stream, claim, timeline, start),
+            Job::Begin { stream, claim, timeline, start, on_durable } => {
+                writer.begin(directory, stream, claim, timeline, start, on_durable);
+            }
             Job::Append { at, data, caught_up } => writer.append(at, data, caught_up),
             Job::Flush => writer.flush(),
             Job::Finish => writer.finish(directory),
