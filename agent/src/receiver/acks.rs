@@ -94,11 +94,7 @@ impl Acks {
             self.unflushed_since = (flushed < self.received).then_some(now);
         }
         (self.written, self.flushed) = (self.written.max(written), self.flushed.max(flushed));
-        self.look_at = match self.look_at {
-            _ if self.written >= self.received => None,
-            Some(at) if at <= now => Some(now + WRITE_PATIENCE),
-            later => later,
-        };
+        self.look_at = self.look_at.filter(|_| self.written < self.received);
         since.map(|since| now - since)
     }
 
@@ -158,6 +154,15 @@ impl Acks {
     /// When to look at the store again, if it does not say anything by itself.
     pub(crate) fn look_at(&self) -> Option<Instant> {
         self.look_at.filter(|_| self.policy.report_write)
+    }
+
+    /// Whether something should have been written by now and is not; asked again, it is so only after another while.
+    pub(crate) fn overdue(&mut self, now: Instant) -> bool {
+        let overdue = self.look_at().is_some_and(|at| at <= now);
+        if overdue {
+            self.look_at = Some(now + WRITE_PATIENCE);
+        }
+        overdue
     }
 
     fn answers(&self, upto: Lsn) -> bool {

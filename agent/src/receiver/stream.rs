@@ -112,13 +112,16 @@ impl<'a> Stream<'a> {
                 self.store.flush();
                 self.flush_at = now + self.flush_interval();
             }
-            let (acks_wake, written, backlog) = self.with_ends(|ends| {
+            let (overdue, acks_wake, written, backlog) = self.with_ends(|ends| {
                 if let Some(status) = ends.acks.due(now) {
                     ends.send(status);
                 }
                 let Ends { acks, .. } = ends;
-                ([acks.deadline(), acks.look_at()], acks.written(), acks.backlog())
+                (acks.overdue(now), [acks.deadline(), acks.look_at()], acks.written(), acks.backlog())
             })?;
+            if overdue {
+                self.store.hurry();
+            }
             if self.heard {
                 self.memory.streaming(written, self.timeline, now);
             }

@@ -95,6 +95,11 @@ impl Store {
         self.engine.post(Job::Append { at, data, caught_up });
     }
 
+    /// Has WAL that was handed over and left to wait for the flush under way written now.
+    pub fn hurry(&self) {
+        self.engine.hurry();
+    }
+
     /// Asks for everything handed over so far to be made durable.
     pub fn flush(&self) {
         self.engine.post(Job::Flush);
