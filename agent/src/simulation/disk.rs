@@ -14,12 +14,15 @@ const THREADS: usize = 3;
 /// What the agent prepares for the next segment, until that needs it.
 const SPARE: &str = ".wal-agent/spare";
 
+/// How often what a disk is weak at fails.
+const WEAK: u64 = 6;
+
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temper {
     /// A few milliseconds for everything.
     Prompt,
-    /// Up to a fifth of a second.
+    /// Up to seconds for a flush.
     Slow,
     /// Now and then it hangs for seconds.
     Stalls,
@@ -102,7 +105,7 @@ impl Disk {
         let odds = match temper {
             Temper::Hangs => 25,
             _ if is_turn => 200,
-            _ => 20,
+            _ => 8,
         };
         let most = match temper {
             Temper::Prompt => 3,
@@ -111,7 +114,7 @@ impl Disk {
                 self.oracle.lock().trace.note(Event::DiskStalls { milliseconds: stall });
                 return Duration::from_millis(stall);
             }
-            Temper::Slow if !is_turn => 200,
+            Temper::Slow if !is_turn => return Duration::from_millis(self.dice.between(1, 1500)),
             _ => 20,
         };
         if self.dice.one_in(3) { Duration::ZERO } else { self.dice.duration(Duration::from_millis(most)) }
@@ -145,9 +148,10 @@ impl Disk {
     }
 }
 
-/// One operation in `rate` fails.
-pub(super) fn faults(rate: u64, oracle: Shared<Oracle>, mut dice: Dice) -> Faults {
+/// One operation in `rate` fails, and one in [`WEAK`] of the `weak` ones.
+pub(super) fn faults(rate: u64, weak: &'static [Op], oracle: Shared<Oracle>, mut dice: Dice) -> Faults {
     Box::new(move |op| {
+        let rate = if weak.contains(&op) { rate.min(WEAK) } else { rate };
         let kinds: &[ErrorKind] = match op {
             Op::Create | Op::Write => &[ErrorKind::StorageFull, ErrorKind::Other],
             Op::Reserve => &[ErrorKind::StorageFull, ErrorKind::Unsupported],
