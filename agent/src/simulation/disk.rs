@@ -120,26 +120,21 @@ impl Disk {
         if self.dice.one_in(3) { Duration::ZERO } else { self.dice.duration(Duration::from_millis(most)) }
     }
 
-    fn spares_and_partials(&self) -> (usize, usize) {
-        let names = self.memory.names();
-        let count = |wanted: fn(&str) -> bool| names.iter().filter(|name| wanted(name)).count();
-        (count(|name| name == SPARE), count(|name| name.ends_with(".partial")))
-    }
-
     fn perform(&mut self, index: usize) {
         let UnderWay { task, began, .. } = self.under_way.remove(index);
         let event = if task.is_turn() { Event::DiskTurns } else { Event::DiskWorks };
         // A sync need not cover what was written after it began.
         self.memory.syncs_began((!task.is_turn()).then_some(began));
-        let before = self.spares_and_partials();
+        let spare = self.memory.born(SPARE);
         self.hand.perform(task);
         self.memory.syncs_began(None);
-        let after = self.spares_and_partials();
-        let used = before.0 > after.0 && before.1 < after.1;
+        let became = |name: &&String| spare.is_some() && self.memory.born(name) == spare;
+        let names = self.memory.names();
+        let segment = names.iter().find(became).filter(|name| *name != SPARE);
         let mut oracle = self.oracle.lock();
         oracle.trace.note(event);
-        if used {
-            oracle.trace.note(Event::SpareIsUsed);
+        if let Some(segment) = segment {
+            oracle.spare_is_used(segment);
         }
         oracle.listen();
         if self.dice.one_in(16) && !self.memory.is_dead() {

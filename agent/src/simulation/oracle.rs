@@ -5,10 +5,13 @@
 
 use super::{
     files::{Files, missing},
-    log::{HEADER, Log, PAGE, SEGMENT, SYSTEM, file_name},
+    log::{HEADER, Log, PAGE, SEGMENT, SYSTEM, file_name, segment_size},
     trace::{Event, Trace},
 };
-use crate::store::memory::{Memory, View};
+use crate::{
+    store::memory::{Memory, View},
+    wal::SegmentFile,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
@@ -270,6 +273,16 @@ impl Oracle {
     pub(super) fn connection_ends(&mut self) {
         self.stream_ends();
         self.carried = (0, 0);
+    }
+
+    /// The spare has become this segment: everything before has to be durable by then.
+    pub(super) fn spare_is_used(&mut self, segment: &str) {
+        self.trace.note(Event::SpareIsUsed);
+        let Some(file) = SegmentFile::parse(segment, segment_size()) else { return };
+        let (timeline, start) = (file.name.timeline.get(), file.name.segment.get() * SEGMENT);
+        if let Some(hole) = missing(&self.memory, &mut self.log, View::Durable, timeline, self.base, start) {
+            self.accuse(format!("the spare has become {segment} while the byte at {hole:X} is not durable"));
+        }
     }
 
     /// A byte of WAL, not of a page header, that `timeline`'s own file has and that was acknowledged.
