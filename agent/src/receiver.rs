@@ -121,12 +121,6 @@ impl Receiver {
         Self { settings, renew: None, store, memory: Memory::default(), jitter }
     }
 
-    /// Has every wait repeat itself in a second run.
-    #[cfg(test)]
-    pub(crate) fn seeded(self, jitter: u64) -> Self {
-        Self { jitter, ..self }
-    }
-
     /// Has the connection settings read anew for every connection but the first.
     #[must_use]
     pub fn renewing(mut self, read: impl Fn() -> Result<Conninfo, ConninfoError> + Send + 'static) -> Self {
@@ -276,6 +270,14 @@ async fn unless_stopped<T>(stop: &mut Stop, step: impl Future<Output = Result<T,
 /// Runs a farewell that nobody depends on.
 async fn at_most(patience: Duration, step: impl Future) {
     let _ = timeout(patience, step).await;
+}
+
+#[cfg(test)]
+impl Receiver {
+    /// Has every wait repeat itself in a second run.
+    pub(crate) fn seeded(self, jitter: u64) -> Self {
+        Self { jitter, ..self }
+    }
 }
 
 #[cfg(test)]

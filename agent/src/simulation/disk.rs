@@ -14,12 +14,15 @@ const THREADS: usize = 3;
 /// What the agent prepares for the next segment, until that needs it.
 const SPARE: &str = ".wal-agent/spare";
 
+/// How often what a disk is weak at fails.
+const WEAK: u64 = 6;
+
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Temper {
     /// A few milliseconds for everything.
     Prompt,
-    /// Up to a fifth of a second.
+    /// Up to seconds for a flush.
     Slow,
     /// Now and then it hangs for seconds.
     Stalls,
@@ -102,7 +105,7 @@ impl Disk {
         let odds = match temper {
             Temper::Hangs => 25,
             _ if is_turn => 200,
-            _ => 20,
+            _ => 8,
         };
         let most = match temper {
             Temper::Prompt => 3,
@@ -111,16 +114,10 @@ impl Disk {
                 self.oracle.lock().trace.note(Event::DiskStalls { milliseconds: stall });
                 return Duration::from_millis(stall);
             }
-            Temper::Slow if !is_turn => 200,
+            Temper::Slow if !is_turn => return Duration::from_millis(self.dice.between(1, 1500)),
             _ => 20,
         };
         if self.dice.one_in(3) { Duration::ZERO } else { self.dice.duration(Duration::from_millis(most)) }
-    }
-
-    fn spares_and_partials(&self) -> (usize, usize) {
-        let names = self.memory.names();
-        let count = |wanted: fn(&str) -> bool| names.iter().filter(|name| wanted(name)).count();
-        (count(|name| name == SPARE), count(|name| name.ends_with(".partial")))
     }
 
     fn perform(&mut self, index: usize) {
@@ -128,15 +125,16 @@ impl Disk {
         let event = if task.is_turn() { Event::DiskTurns } else { Event::DiskWorks };
         // A sync need not cover what was written after it began.
         self.memory.syncs_began((!task.is_turn()).then_some(began));
-        let before = self.spares_and_partials();
+        let spare = self.memory.born(SPARE);
         self.hand.perform(task);
         self.memory.syncs_began(None);
-        let after = self.spares_and_partials();
-        let used = before.0 > after.0 && before.1 < after.1;
+        let became = |name: &&String| spare.is_some() && self.memory.born(name) == spare;
+        let names = self.memory.names();
+        let segment = names.iter().find(became).filter(|name| *name != SPARE);
         let mut oracle = self.oracle.lock();
         oracle.trace.note(event);
-        if used {
-            oracle.trace.note(Event::SpareIsUsed);
+        if let Some(segment) = segment {
+            oracle.spare_is_used(segment);
         }
         oracle.listen();
         if self.dice.one_in(16) && !self.memory.is_dead() {
@@ -145,9 +143,10 @@ impl Disk {
     }
 }
 
-/// One operation in `rate` fails.
-pub(super) fn faults(rate: u64, oracle: Shared<Oracle>, mut dice: Dice) -> Faults {
+/// One operation in `rate` fails, and one in [`WEAK`] of the `weak` ones.
+pub(super) fn faults(rate: u64, weak: &'static [Op], oracle: Shared<Oracle>, mut dice: Dice) -> Faults {
     Box::new(move |op| {
+        let rate = if weak.contains(&op) { rate.min(WEAK) } else { rate };
         let kinds: &[ErrorKind] = match op {
             Op::Create | Op::Write => &[ErrorKind::StorageFull, ErrorKind::Other],
             Op::Reserve => &[ErrorKind::StorageFull, ErrorKind::Unsupported],

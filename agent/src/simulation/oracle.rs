@@ -5,10 +5,13 @@
 
 use super::{
     files::{Files, missing},
-    log::{HEADER, Log, PAGE, SEGMENT, SYSTEM, file_name},
+    log::{HEADER, Log, PAGE, SEGMENT, SYSTEM, file_name, segment_size},
     trace::{Event, Trace},
 };
-use crate::store::memory::{Memory, View};
+use crate::{
+    store::memory::{Memory, View},
+    wal::SegmentFile,
+};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
@@ -40,9 +43,11 @@ pub(super) struct Oracle {
     pub(super) stopping: bool,
     /// The most that `flush` ever was, on each timeline.
     acknowledged: BTreeMap<u32, u64>,
-    /// The timeline and the `write` of this agent's last status.
+    /// The timeline and the `write` of this agent's last status, on its last stream.
     last: Option<(u32, u64)>,
     stream: Option<Stream>,
+    /// Whether the server is still at its end of the connection.
+    is_heard: bool,
     /// What earlier streams of this connection told, as far as the present one must not take it back.
     carried: (u64, u64),
     violation: Option<String>,
@@ -58,6 +63,11 @@ struct Stream {
     /// An identical status came too soon: only the last words of a stream may do that.
     repeated: bool,
     asked: Option<(Instant, u64)>,
+    /// When there were any, lately.
+    requests: Vec<Instant>,
+    /// The last request of which cannot be seen from outside which status answers it, and with it what was asked meanwhile:
+    /// what was told before covers more than this stream has brought, or reading was paused in front of it.
+    vague: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -82,6 +92,7 @@ impl Oracle {
             acknowledged: BTreeMap::new(),
             last: None,
             stream: None,
+            is_heard: false,
             carried: (0, 0),
             violation: None,
             violated: Arc::default(),
@@ -125,7 +136,18 @@ impl Oracle {
     /// The agent has read that its stream is open.
     pub(super) fn opened(&mut self, timeline: u32, from: u64) {
         let since = Instant::now();
-        self.stream = Some(Stream { timeline, taken: from, since, told: None, repeated: false, asked: None });
+        self.stream = Some(Stream {
+            timeline,
+            taken: from,
+            since,
+            told: None,
+            repeated: false,
+            asked: None,
+            requests: Vec::new(),
+            vague: None,
+        });
+        self.is_heard = true;
+        self.last = Some((timeline, from));
         let begin = self.log.begin(timeline);
         if self.carried != (0, 0) {
             self.carried = (self.carried.0.min(begin), self.carried.1.min(begin));
@@ -145,7 +167,12 @@ impl Oracle {
     pub(super) fn asked(&mut self) {
         let Some(stream) = &mut self.stream else { return };
         let flushed = stream.told.map_or(0, |told| told.flush);
-        if stream.taken.saturating_sub(flushed) < BACKLOG && !self.stopping {
+        stream.requests.push(Instant::now());
+        if stream.taken < self.carried.1 {
+            stream.vague.get_or_insert(Instant::now());
+        } else if stream.taken.saturating_sub(flushed) >= BACKLOG {
+            stream.vague = Some(Instant::now());
+        } else if !self.stopping {
             stream.asked.get_or_insert((Instant::now(), stream.taken));
         }
     }
@@ -177,7 +204,15 @@ impl Oracle {
         }
         let same = |told: Told| (told.write, told.flush) == (write, flush) && now < told.at + QUIET;
         stream.repeated = stream.told.is_some_and(same);
-        if stream.asked.is_some_and(|(since, upto)| flush >= upto || now >= since + REPLY) {
+        if stream.taken.saturating_sub(before.0) >= BACKLOG {
+            stream.vague = Some(now);
+        }
+        let vaguely = stream.vague.is_some();
+        stream.vague = stream.vague.filter(|since| now < *since + REPLY);
+        // One that was taken off the wire before a status may have been understood behind it.
+        stream.requests.retain(|&at| now <= at + REPLY + QUIET + LATENESS);
+        let late = stream.requests.iter().any(|&at| now >= at + REPLY);
+        if vaguely || late || stream.asked.is_some_and(|(since, upto)| flush >= upto || now >= since + REPLY) {
             stream.asked = None;
         }
         let first = stream.told.is_none();
@@ -199,7 +234,7 @@ impl Oracle {
 
     /// Whether something is overdue: to be asked whenever anything happens.
     pub(super) fn listen(&mut self) {
-        let Some(stream) = &self.stream else { return };
+        let Some(stream) = self.stream.as_ref().filter(|_| self.is_heard) else { return };
         let now = Instant::now();
         let last = stream.told.map_or(stream.since, |told| told.at);
         let overdue = |since: Instant, patience: Duration| now > since + patience + LATENESS;
@@ -228,9 +263,26 @@ impl Oracle {
         }
     }
 
+    /// The server has gone: nobody waits for a status any more.
+    pub(super) fn server_leaves(&mut self) {
+        self.trace.note(Event::Disconnects);
+        self.listen();
+        self.is_heard = false;
+    }
+
     pub(super) fn connection_ends(&mut self) {
         self.stream_ends();
         self.carried = (0, 0);
+    }
+
+    /// The spare has become this segment: everything before has to be durable by then.
+    pub(super) fn spare_is_used(&mut self, segment: &str) {
+        self.trace.note(Event::SpareIsUsed);
+        let Some(file) = SegmentFile::parse(segment, segment_size()) else { return };
+        let (timeline, start) = (file.name.timeline.get(), file.name.segment.get() * SEGMENT);
+        if let Some(hole) = missing(&self.memory, &mut self.log, View::Durable, timeline, self.base, start) {
+            self.accuse(format!("the spare has become {segment} while the byte at {hole:X} is not durable"));
+        }
     }
 
     /// A byte of WAL, not of a page header, that `timeline`'s own file has and that was acknowledged.

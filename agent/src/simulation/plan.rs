@@ -8,7 +8,7 @@ use super::{
 use crate::{
     conninfo::{Endpoint, Host},
     receiver::Settings,
-    store::FlushMode,
+    store::{FlushMode, memory::Op},
     wire::testing::conninfo,
 };
 use std::time::Duration;
@@ -21,12 +21,16 @@ pub(super) struct Plan {
     pub(super) begin: u64,
     /// How much there will be.
     pub(super) most: u64,
+    /// As much as one transaction writes.
+    pub(super) largest_commit: u64,
     pub(super) flush: FlushMode,
     pub(super) status_interval: Option<Duration>,
     pub(super) sender_timeout: Duration,
     pub(super) temper: Temper,
     /// One operation of the disk in so many fails; 0: none.
     pub(super) fault_rate: u64,
+    /// If any does, these do more often than others.
+    pub(super) weak: &'static [Op],
     /// How agents end, before the last one; that lives to see that nothing fails any more.
     pub(super) ends: Vec<End>,
 }
@@ -61,17 +65,34 @@ impl Plan {
         // Now and then more than the agent keeps in memory.
         let flood = dice.one_in(8);
         let most = if flood { 12 * SEGMENT } else { dice.below(4 * SEGMENT) };
+        // A quiet server, with whom the agent has caught up before the segment ends.
+        let quiet = !flood && dice.one_in(3);
         // Some segments' numbers need the middle part of their name.
         let base = SEGMENT * dice.pick(&[1, 3, 4094]);
         Self {
             base,
-            begin: if flood { base + most } else { base + HEADER },
-            most: base + most,
+            begin: base
+                + if flood {
+                    most
+                } else if quiet {
+                    SEGMENT * 3 / 4
+                } else {
+                    HEADER
+                },
+            most: base + most.max(2 * SEGMENT),
+            largest_commit: if quiet { 100_000 } else { SEGMENT },
             flush: dice.pick(&[FlushMode::Synchronous, FlushMode::Asynchronous]),
             status_interval: dice.pick(&[None, Some(seconds(1)), Some(seconds(10))]),
             sender_timeout: dice.pick(&[Duration::ZERO, Duration::from_millis(1500), seconds(5), seconds(60)]),
             temper: if flood { Temper::Hangs } else { dice.pick(&[Temper::Prompt, Temper::Slow, Temper::Stalls]) },
             fault_rate: dice.pick(&[0, 0, 300, 40]),
+            weak: dice.pick(&[
+                &[],
+                &[Op::Write, Op::Sync],
+                &[Op::Write, Op::Sync],
+                &[Op::Rename, Op::SyncDirectory],
+                &[Op::Create, Op::Reserve],
+            ]),
             ends: (0..dice.between(0, 4)).map(|_| end(dice)).collect(),
         }
     }

@@ -86,6 +86,7 @@ impl World {
             dice: Dice::new(seed, "cluster"),
             end: plan.begin,
             most: plan.most,
+            largest_commit: plan.largest_commit,
             slot: None,
             calm: false,
             up_at: Instant::now(),
@@ -93,7 +94,7 @@ impl World {
         };
         let (oracle, cluster, temper) = (Shared::new(oracle), Shared::new(cluster), Shared::new(plan.temper));
         if plan.fault_rate > 0 {
-            memory.set_faults(Some(faults(plan.fault_rate, oracle.clone(), Dice::new(seed, "faults"))));
+            memory.set_faults(Some(faults(plan.fault_rate, plan.weak, oracle.clone(), Dice::new(seed, "faults"))));
         }
         Self { plan, dice, oracle, cluster, temper, memory }
     }

@@ -30,6 +30,8 @@ pub(super) struct Cluster {
     pub(super) end: u64,
     /// It grows no further.
     pub(super) most: u64,
+    /// As much as one transaction writes.
+    pub(super) largest_commit: u64,
     /// From where the slot holds WAL, once there is one.
     pub(super) slot: Option<u64>,
     /// Nothing goes wrong any more.
@@ -97,7 +99,7 @@ impl Server {
             };
             // An error is a connection that broke, and that is all that there is to it.
             let _ = session.run().await;
-            self.oracle.lock().trace.note(Event::Disconnects);
+            self.oracle.lock().server_leaves();
         }
     }
 }

@@ -125,7 +125,8 @@ impl Session {
     fn commit(&self) {
         let mut cluster = self.cluster.lock();
         if cluster.end < cluster.most && !cluster.calm {
-            let most = cluster.dice.pick(&[300, 20_000, SEGMENT / 4, SEGMENT]);
+            let largest = cluster.largest_commit;
+            let most = cluster.dice.pick(&[300, 20_000, largest]);
             cluster.end = behind_header(cluster.end + cluster.dice.between(1, most));
         }
     }

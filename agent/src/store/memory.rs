@@ -80,6 +80,8 @@ type Node = Arc<Mutex<Content>>;
 struct Content {
     bytes: Vec<u8>,
     durable: Vec<u8>,
+    /// The operation that made the file: no other has it.
+    born: u64,
     /// The operation that changed either last.
     version: u64,
     /// Sectors that differ from what is durable, and since which operation.
@@ -192,8 +194,8 @@ impl Memory {
                 }
             }
             durable.truncate(len);
-            let mode = content.mode;
-            *content = Content { bytes: durable.clone(), durable, mode, version, ..Content::default() };
+            let (mode, born) = (content.mode, content.born);
+            *content = Content { bytes: durable.clone(), durable, mode, born, version, ..Content::default() };
         }
         inner.durable_entries = after.clone();
         inner.entries = after;
@@ -220,6 +222,11 @@ impl Memory {
         let entries = if view == View::Visible { &inner.entries } else { &inner.durable_entries };
         let content = lock(entries.get(name)?);
         Some(look(&content.bytes, &content.durable, content.version))
+    }
+
+    /// What stays the same when a file is renamed.
+    pub(crate) fn born(&self, name: &str) -> Option<u64> {
+        self.inner().entries.get(name).map(|node| lock(node).born)
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

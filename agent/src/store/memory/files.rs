@@ -32,7 +32,8 @@ impl FileSystem for Memory {
         let node = match (known, how) {
             (Some(node), _) => node,
             (None, Open::Create(mode)) => {
-                let node = Arc::new(Mutex::new(Content { mode, ..Content::default() }));
+                let born = self.clock();
+                let node = Arc::new(Mutex::new(Content { mode, born, ..Content::default() }));
                 self.inner().entries.insert(name.to_owned(), node.clone());
                 node
             }
