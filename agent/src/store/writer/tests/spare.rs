@@ -1,6 +1,7 @@
 //! The spare segment: when it is made, what becomes of it, and that nothing depends on it.
 
 use super::*;
+use crate::store::spare::PIECE;
 
 #[test]
 fn a_spare_becomes_the_next_segment_once_the_one_before_is_durable() {
@@ -34,9 +35,10 @@ fn a_spare_is_made_at_twice_the_pace_of_the_wal_and_only_for_commits_that_wait()
         assert_eq!(memory.calls(Op::Write) - written, pieces, "{mode:?}, {upto} bytes");
         assert_eq!(memory.content(SPARE).is_some(), pieces > 0, "{mode:?}, {upto} bytes");
     };
+    let pieces = |bytes: u64| bytes.div_ceil(PIECE as u64) as usize;
     check(FlushMode::Synchronous, true, 1, 1);
-    check(FlushMode::Synchronous, true, MIB / 4, 2);
-    check(FlushMode::Synchronous, true, MIB - 1, 4);
+    check(FlushMode::Synchronous, true, MIB / 4, pieces(MIB / 2));
+    check(FlushMode::Synchronous, true, MIB - 1, pieces(MIB));
     check(FlushMode::Synchronous, false, MIB / 2, 0);
     check(FlushMode::Asynchronous, true, MIB / 2, 0);
     check(FlushMode::NoSync, true, MIB / 2, 0);
@@ -50,7 +52,7 @@ fn a_spare_that_cannot_be_made_is_no_error() {
         bench.begin(MIB);
         bench.writer.append(Lsn::new(MIB), wal(MIB, 2 * MIB - 10), true);
         bench.flushes.extend(bench.writer.advance(&bench.directory));
-        for _piece in 0..4 {
+        for _piece in 0..MIB / PIECE as u64 {
             memory.fail(op, io::ErrorKind::StorageFull);
             bench.fills.extend(bench.writer.prepare(&bench.directory));
             bench.fill_returns();
