@@ -10,6 +10,7 @@
 
 mod acks;
 mod backoff;
+mod line;
 mod report;
 mod session;
 mod slot_action;

@@ -39,7 +39,12 @@ pub use identity::Identity;
 pub use inventory::{Held, Inventory, WrongSize};
 pub use writer::{Progress, State, StreamId};
 
-use crate::wal::PageMagic;
+use crate::wal::{Lsn, PageMagic};
+use std::sync::Arc;
+
+/// Called by the thread whose flush has returned, with the byte behind the last that is durable now: whether that is dealt
+/// with. Where it is not, [`Progress`] tells it.
+pub type OnDurable = Arc<dyn Fn(Lsn) -> bool + Send + Sync>;
 
 /// When what was written is made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

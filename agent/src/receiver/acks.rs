@@ -45,8 +45,10 @@ pub(crate) struct Acks {
     told: Option<(StatusUpdate, Instant)>,
     /// How far any status of this connection went, as far as it lies on the present timeline's way.
     highest: StatusUpdate,
-    /// Since when there is a `write` position that the server has not been told.
+    /// Since when something was received that no status has told as written.
     unreported_since: Option<Instant>,
+    /// When to look whether what was received has been written: small writes are not announced.
+    look_at: Option<Instant>,
     /// The server waits for an answer since then; it had been sent everything up to there.
     asked: Option<(Instant, Lsn)>,
 }
@@ -62,6 +64,7 @@ impl Acks {
             told: None,
             highest: StatusUpdate { write: Lsn::INVALID, flush: Lsn::INVALID },
             unreported_since: None,
+            look_at: None,
             asked: None,
         }
     }
@@ -71,7 +74,7 @@ impl Acks {
     /// new timeline (a dead primary's unfinished record), so it is taken back, and at once.
     pub(crate) fn restart(&mut self, start: Lsn, switch: Lsn) {
         (self.received, self.written, self.flushed) = (start, start, start);
-        (self.unflushed_since, self.unreported_since, self.asked) = (None, None, None);
+        (self.unflushed_since, self.unreported_since, self.look_at, self.asked) = (None, None, None, None);
         self.highest = StatusUpdate { write: self.highest.write.min(switch), flush: self.highest.flush.min(switch) };
         self.told = None;
     }
@@ -79,18 +82,19 @@ impl Acks {
     pub(crate) fn received(&mut self, upto: Lsn, now: Instant) {
         self.received = upto;
         self.unflushed_since.get_or_insert(now);
+        self.unreported_since.get_or_insert(now);
+        self.look_at.get_or_insert(now + WRITE_PATIENCE);
     }
 
-    /// Takes over how far the store is. Where more is durable than before: for how long it was waited for.
+    /// Takes over how far the store is, which may be less than is known already. Where more is durable than before: for how
+    /// long it was waited for.
     pub(crate) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) -> Option<Duration> {
         let since = self.unflushed_since.filter(|_| flushed > self.flushed);
         if since.is_some() {
             self.unflushed_since = (flushed < self.received).then_some(now);
         }
-        (self.written, self.flushed) = (written, flushed);
-        let status = self.status();
-        let news = self.told.is_none_or(|(told, _)| status.write > told.write);
-        self.unreported_since = if news { self.unreported_since.or(Some(now)) } else { None };
+        (self.written, self.flushed) = (self.written.max(written), self.flushed.max(flushed));
+        self.look_at = self.look_at.filter(|_| self.written < self.received);
         since.map(|since| now - since)
     }
 
@@ -123,7 +127,7 @@ impl Acks {
         let status = self.status();
         self.told = Some((status, now));
         self.highest = status;
-        self.unreported_since = None;
+        self.unreported_since = (status.write < self.received).then_some(now);
         if self.asked.is_some_and(|(since, upto)| self.answers(upto) || now >= since + REPLY_PATIENCE) {
             self.asked = None;
         }
@@ -136,7 +140,8 @@ impl Acks {
         let status = self.status();
         let quiet = if status == told { at + QUIET } else { at };
         let flush = (status.flush > told.flush).then_some(at);
-        let write = self.unreported_since.filter(|_| self.policy.report_write).map(|since| since + WRITE_PATIENCE);
+        let write = self.unreported_since.filter(|_| self.policy.report_write && status.write > told.write);
+        let write = write.map(|since| since + WRITE_PATIENCE);
         let reply = self.asked.map(|(since, upto)| {
             let ready = if self.answers(upto) { since } else { since + REPLY_PATIENCE };
             ready.max(quiet)
@@ -144,6 +149,20 @@ impl Acks {
         let heartbeat = self.policy.heartbeat.map(|interval| at + interval);
         let never = at + Duration::from_secs(24 * 3600);
         Some([flush, write, reply, heartbeat].into_iter().flatten().min().unwrap_or(never))
+    }
+
+    /// When to look at the store again, if it does not say anything by itself.
+    pub(crate) fn look_at(&self) -> Option<Instant> {
+        self.look_at.filter(|_| self.policy.report_write)
+    }
+
+    /// Whether something should have been written by now and is not; asked again, it is so only after another while.
+    pub(crate) fn overdue(&mut self, now: Instant) -> bool {
+        let overdue = self.look_at().is_some_and(|at| at <= now);
+        if overdue {
+            self.look_at = Some(now + WRITE_PATIENCE);
+        }
+        overdue
     }
 
     fn answers(&self, upto: Lsn) -> bool {

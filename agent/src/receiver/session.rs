@@ -1,9 +1,9 @@
 //! One connection: who is there, where to start, and then timeline after timeline.
 
 use super::{
-    FAREWELL_PATIENCE, Receiver, Settings, Stop, Trouble,
+    Receiver, Settings, Stop, Trouble,
     acks::{Acks, Policy},
-    at_most,
+    line::Line,
     start::{Position, Resume, resume},
     stream::{End, Stream, reporting},
     unless_stopped,
@@ -55,15 +55,18 @@ impl Receiver {
                 Started::Streaming => {
                     reporting(&mut connection, &mut acks, occupied).await?;
                     self.memory.streaming_since = Some(Instant::now());
-                    let stream = self.store.begin(claim, position.timeline, position.lsn);
+                    let line = Line::new(connection, acks, self.store.counters());
+                    let stream = self.store.begin(claim, position.timeline, position.lsn, line.on_durable());
                     let Self { store, settings, memory, .. } = &mut *self;
-                    let stream = Stream::new(&mut connection, store, stream, &mut acks, settings, memory, position);
-                    match stream.run(stop).await? {
-                        End::Stopped => {
-                            at_most(FAREWELL_PATIENCE, connection.close()).await;
-                            return Ok(());
+                    let ended = Stream::new(&line, store, stream, settings, memory, position).run(stop).await;
+                    // A flush may hang on the disk and hold the line: the server must not be held with it.
+                    drop(line.take());
+                    match ended? {
+                        End::Stopped => return Ok(()),
+                        End::Timeline { next, received, connection: ours, acks: told } => {
+                            (connection, acks) = (ours, told);
+                            (next, received)
                         }
-                        End::Timeline { next, received } => (next, received),
                     }
                 }
             };

@@ -1,11 +1,15 @@
 //! One timeline's stream: bytes to the store, statuses to the server, until one of the two or the user ends it.
 
 use super::{
-    FAREWELL_PATIENCE, Memory, STOP_PATIENCE, Settings, Stop, Trouble, acks::Acks, at_most, start::Position,
+    FAREWELL_PATIENCE, Memory, STOP_PATIENCE, Settings, Stop, Trouble,
+    acks::Acks,
+    at_most,
+    line::{Ends, Line},
+    start::Position,
     unless_stopped,
 };
 use crate::{
-    replication::{Message, NextTimeline, StatusUpdate, end_of_timeline},
+    replication::{Message, NextTimeline, end_of_timeline},
     store::{FlushMode, Progress, State, Store, StoreError, StreamId},
     verbose,
     wal::{Lsn, TimelineId},
@@ -29,18 +33,17 @@ const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How a stream ended in good order; everything received is durable.
 pub(super) enum End {
-    /// The server went over to another timeline.
-    Timeline { next: NextTimeline, received: Lsn },
-    /// A signal came, or the end position was passed.
+    /// The server went over to another timeline, on the same connection.
+    Timeline { next: NextTimeline, received: Lsn, connection: Connection, acks: Acks },
+    /// A signal came, or the end position was passed; goodbye has been said.
     Stopped,
 }
 
 pub(super) struct Stream<'a> {
-    connection: &'a mut Connection,
+    line: &'a Line,
     store: &'a Store,
     progress: watch::Receiver<Progress>,
     id: StreamId,
-    acks: &'a mut Acks,
     settings: &'a Settings,
     memory: &'a mut Memory,
     /// Whether the server has sent anything on this stream.
@@ -65,10 +68,9 @@ enum Leaving {
 
 impl<'a> Stream<'a> {
     pub(super) fn new(
-        connection: &'a mut Connection,
+        line: &'a Line,
         store: &'a Store,
         id: StreamId,
-        acks: &'a mut Acks,
         settings: &'a Settings,
         memory: &'a mut Memory,
         start: Position,
@@ -76,11 +78,10 @@ impl<'a> Stream<'a> {
         let progress = store.progress();
         let Position { timeline, lsn: received } = start;
         let mut stream = Self {
-            connection,
+            line,
             store,
             progress,
             id,
-            acks,
             settings,
             memory,
             heard: false,
@@ -99,42 +100,47 @@ impl<'a> Stream<'a> {
         self.stop_behind_end_position();
         loop {
             let now = Instant::now();
-            if self.heard {
-                self.memory.streaming(self.acks.written(), self.timeline, now);
-            }
-            if let Some(status) = self.acks.due(now) {
-                self.send(status);
+            // Whether the store has finished is looked at first: what it did last must be in the final status.
+            let closed = self.is_closed();
+            self.stored(now)?;
+            if let Some(leaving) = self.leaving
+                && closed
+            {
+                return self.farewell(leaving, stop).await;
             }
             if now >= self.flush_at {
                 self.store.flush();
                 self.flush_at = now + self.flush_interval();
             }
-            if let Some(leaving) = self.leaving
-                && self.is_closed()
-            {
-                // What the store did last may not have been looked at yet, and the final status must tell it.
-                self.stored()?;
-                return self.farewell(leaving, stop).await;
+            let (overdue, acks_wake, written, backlog) = self.with_ends(|ends| {
+                if let Some(status) = ends.acks.due(now) {
+                    ends.send(status);
+                }
+                let Ends { acks, .. } = ends;
+                (acks.overdue(now), [acks.deadline(), acks.look_at()], acks.written(), acks.backlog())
+            })?;
+            if overdue {
+                self.store.hurry();
+            }
+            if self.heard {
+                self.memory.streaming(written, self.timeline, now);
             }
             let steady_at = self.memory.steady_at().filter(|_| self.heard);
-            let deadlines = [self.acks.deadline(), Some(self.flush_at), steady_at];
-            let wake = deadlines.into_iter().flatten().min().unwrap_or(now);
-            let reads = self.reads();
+            let deadlines = acks_wake.into_iter().chain([Some(self.flush_at), steady_at]);
+            let wake = deadlines.flatten().min().unwrap_or(now);
+            let reads = self.reads(backlog);
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
-                // News of the disk first: an acknowledgement never waits for the socket to drain. There is little of it.
+                // News of the disk first: nothing that is due waits for the socket to drain. There is little of it.
                 biased;
-                changed = self.progress.changed() => {
-                    changed.map_err(|_| Trouble::from(StoreError::Gone))?;
-                    self.stored()?;
-                }
+                changed = self.progress.changed() => changed.map_err(|_| Trouble::from(StoreError::Gone))?,
                 () = sleep_until(wake) => {}
                 () = stop.requested(), if self.leaving != Some(Leaving::Stopped) => {
                     verbose!("received interrupt signal, exiting");
                     self.leave(Leaving::Stopped);
                 }
                 () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
-                event = receive(self.connection, reads) => self.received(event.map_err(lost)?)?,
+                event = self.line.receive(reads) => self.received(event.map_err(lost)?)?,
             }
         }
     }
@@ -145,7 +151,7 @@ impl<'a> Stream<'a> {
                 self.heard = true;
                 match Message::parse(payload)? {
                     Message::Wal { start, server_end, data } => return self.wal(start, server_end, data),
-                    Message::KeepAlive { reply_requested, .. } if reply_requested => self.reply_requested(),
+                    Message::KeepAlive { reply_requested, .. } if reply_requested => self.reply_requested()?,
                     Message::KeepAlive { .. } => {}
                 }
             }
@@ -155,12 +161,16 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    fn reply_requested(&mut self) {
-        self.acks.reply_requested(Instant::now());
+    fn reply_requested(&mut self) -> Result<(), Trouble> {
+        let unflushed = self.with_ends(|Ends { acks, .. }| {
+            acks.reply_requested(Instant::now());
+            acks.unflushed()
+        })?;
         // With --synchronous, a flush is under way or due anyway.
-        if self.acks.unflushed() && self.settings.flush != FlushMode::Synchronous {
+        if unflushed && self.settings.flush != FlushMode::Synchronous {
             self.store.flush();
         }
+        Ok(())
     }
 
     fn wal(&mut self, start: Lsn, server_end: Lsn, data: Bytes) -> Result<(), Trouble> {
@@ -170,11 +180,16 @@ impl<'a> Stream<'a> {
         // The message was refused if this ran over the end of the log.
         let len = data.len() as u64;
         self.received = Lsn::new(start.get() + len);
-        self.store.append(start, data, server_end <= self.received);
-        self.acks.received(self.received, Instant::now());
+        // Before the store has it: its flush may return at any time from then on.
+        let received = self.received;
+        let backlog = self.with_ends(|Ends { acks, .. }| {
+            acks.received(received, Instant::now());
+            acks.backlog()
+        })?;
+        self.store.append(start, data, server_end <= received);
         let counters = self.store.counters();
         counters.received_bytes.inc_by(len);
-        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
+        counters.backlog_bytes.set(backlog.cast_signed());
         self.stop_behind_end_position();
         Ok(())
     }
@@ -192,7 +207,7 @@ impl<'a> Stream<'a> {
     }
 
     /// Takes over what the store has done, unless it is an earlier stream's.
-    fn stored(&mut self) -> Result<(), Trouble> {
+    fn stored(&mut self, now: Instant) -> Result<(), Trouble> {
         let progress = self.progress.borrow_and_update();
         if progress.stream != self.id {
             return Ok(());
@@ -200,12 +215,14 @@ impl<'a> Stream<'a> {
         if let State::Failed(error) = &progress.state {
             return Err(Trouble::Store(error.clone()));
         }
-        let counters = self.store.counters();
-        if let Some(waited) = self.acks.stored(progress.written, progress.flushed, Instant::now()) {
-            counters.acknowledgement_seconds.observe(waited.as_secs_f64());
-        }
-        counters.backlog_bytes.set(self.acks.backlog().cast_signed());
-        Ok(())
+        let (written, flushed) = (progress.written, progress.flushed);
+        drop(progress);
+        self.with_ends(|ends| ends.stored(written, flushed, now))
+    }
+
+    /// Nobody but this stream takes the ends of its line.
+    fn with_ends<T>(&self, look: impl FnOnce(&mut Ends) -> T) -> Result<T, Trouble> {
+        self.line.with(look).ok_or_else(|| StoreError::Gone.into())
     }
 
     fn is_closed(&self) -> bool {
@@ -215,24 +232,25 @@ impl<'a> Stream<'a> {
 
     /// The final status precedes CopyDone, so that the slot keeps no WAL that is already here.
     async fn farewell(self, leaving: Leaving, stop: &mut Stop) -> Result<End, Trouble> {
-        let Self { connection, acks, received, .. } = self;
+        let Some((mut connection, mut acks)) = self.line.take() else { return Err(StoreError::Gone.into()) };
         let status = acks.tell(Instant::now());
         connection.send_copy_data(&status.encode(SystemTime::now()));
         connection.send_copy_done();
         if leaving == Leaving::Stopped {
             at_most(FAREWELL_PATIENCE, connection.finish_copy()).await;
+            at_most(FAREWELL_PATIENCE, connection.close()).await;
             return Ok(End::Stopped);
         }
         let answer = unless_stopped(stop, async { connection.finish_copy().await.map_err(lost) }).await?;
         match end_of_timeline(&answer)? {
-            Some(next) => Ok(End::Timeline { next, received }),
+            Some(next) => Ok(End::Timeline { next, received: self.received, connection, acks }),
             None => Err(Trouble::ServerEnded),
         }
     }
 
     /// Whether more is read now: not while the disk is behind, nor once the stream has ended.
-    fn reads(&mut self) -> bool {
-        let full = self.acks.backlog() >= MAX_BACKLOG;
+    fn reads(&mut self, backlog: u64) -> bool {
+        let full = backlog >= MAX_BACKLOG;
         if full && !self.paused {
             self.store.counters().reading_paused.inc();
         }
@@ -240,24 +258,9 @@ impl<'a> Stream<'a> {
         self.leaving.is_none() && !full
     }
 
-    fn send(&mut self, status: StatusUpdate) {
-        self.store.counters().statuses.inc();
-        tracing::trace!(write = %status.write, flush = %status.flush, "status");
-        self.connection.send_copy_data(&status.encode(SystemTime::now()));
-    }
-
     fn flush_interval(&self) -> Duration {
         self.settings.status_interval.unwrap_or(DEFAULT_FLUSH_INTERVAL)
     }
-}
-
-/// The next event; while reading is paused, only what is queued leaves. Cancel-safe.
-async fn receive(connection: &mut Connection, reads: bool) -> Result<CopyEvent, WireError> {
-    if reads {
-        return connection.next().await;
-    }
-    connection.flush().await?;
-    pending().await
 }
 
 /// Awaits what has to be done before anything is read, and reports meanwhile: the server streams already, and counts.

@@ -30,7 +30,7 @@ async fn files_count_as_closed_only_when_this_streams_are() {
     let (_stopper, mut stop) = Stopper::new();
     for number in 1..20 {
         let start = Lsn::new(number << 20);
-        let id = receiver.store.begin(claim, TimelineId::FIRST, start);
+        let id = receiver.store.begin(claim, TimelineId::FIRST, start, Arc::new(|_| false));
         receiver.store.append(start, Bytes::from_static(&[1; 20]), false);
         receiver.close_files(&mut stop).await.unwrap();
         let progress = receiver.store.progress().borrow().clone();

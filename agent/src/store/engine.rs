@@ -11,7 +11,7 @@
 //! [`Progress::written`]: super::Progress::written
 
 use super::{
-    Claim, Inventory, StoreError, StreamId,
+    Claim, Inventory, OnDurable, StoreError, StreamId,
     directory::Directory,
     fs::FileSystem,
     work::{FlushError, Work},
@@ -30,6 +30,9 @@ use tokio::sync::oneshot;
 /// One flush and one piece of a spare at a time, and somebody who writes meanwhile.
 const THREADS: usize = 3;
 
+/// So much WAL is written at once even while a flush is under way, bytes.
+const WORTH_WAKING: usize = 64 << 10;
+
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Job {
@@ -37,7 +40,7 @@ pub(super) enum Job {
     Inspect { claim: Claim, reply: Reply<Inventory> },
     Claim { claim: Claim, reply: Reply<()> },
     History { history: HistoryFile, keep: bool, mode: u32, reply: Reply<()> },
-    Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn },
+    Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn, on_durable: OnDurable },
     Append { at: Lsn, data: Bytes, caught_up: bool },
     Flush,
     Finish,
@@ -57,6 +60,10 @@ struct Desk {
     work: VecDeque<Work>,
     /// Away while a thread has its turn.
     owner: Option<Box<Owner>>,
+    /// A flush is under way, or about to be.
+    flushing: bool,
+    /// How many bytes the jobs append, if they are nothing but appends.
+    appended: Option<usize>,
     closed: bool,
 }
 
@@ -75,7 +82,8 @@ pub(super) enum Task {
 impl Engine {
     pub(super) fn new(fs: Arc<dyn FileSystem>, owner: Owner) -> Self {
         let owner = Some(Box::new(owner));
-        let desk = Desk { jobs: VecDeque::new(), work: VecDeque::new(), owner, closed: false };
+        let (jobs, work) = (VecDeque::new(), VecDeque::new());
+        let desk = Desk { jobs, work, owner, flushing: false, appended: Some(0), closed: false };
         Self { desk: Mutex::new(desk), news: Condvar::new(), fs }
     }
 
@@ -102,9 +110,17 @@ impl Engine {
         if desk.closed {
             return;
         }
-        desk.jobs.push_back(job);
-        // Who has the owner looks at the queue before it rests.
-        if desk.owner.is_some() {
+        let wakes = desk.put(job);
+        drop(desk);
+        if wakes {
+            self.news.notify_one();
+        }
+    }
+
+    /// Has what was left to the thread that flushes taken up by another, if it still lies there.
+    pub(super) fn hurry(&self) {
+        let wakes = self.desk().has_turn();
+        if wakes {
             self.news.notify_one();
         }
     }
@@ -140,8 +156,14 @@ impl Engine {
     pub(super) fn perform(&self, task: Task) {
         match task {
             Task::Work(work) => {
+                let flushes = matches!(work, Work::Flush(_));
                 let job = work.run(self.fs.as_ref());
-                self.desk().put_job(job);
+                let mut desk = self.desk();
+                if flushes {
+                    desk.flushing = false;
+                }
+                // This thread looks at the desk next.
+                desk.put(job);
             }
             Task::Turn(mut owner, jobs) => {
                 for job in jobs {
@@ -149,10 +171,15 @@ impl Engine {
                 }
                 let work = owner.advance();
                 let mut desk = self.desk();
-                desk.work.extend(work);
+                for work in work {
+                    desk.flushing |= matches!(work, Work::Flush(_));
+                    desk.work.push_back(work);
+                }
                 desk.put_owner(owner);
+                let tasks = desk.tasks();
+                drop(desk);
                 // This thread takes one of them itself.
-                for _ in 1..desk.tasks() {
+                for _ in 1..tasks {
                     self.news.notify_one();
                 }
             }
@@ -175,18 +202,36 @@ impl Desk {
         }
         // Whatever has arrived meanwhile is written with the same system call, and joins the same flush.
         let owner = self.owner.take()?;
+        self.appended = Some(0);
         Some(Task::Turn(owner, mem::take(&mut self.jobs)))
     }
 
-    /// How many tasks could be taken at the same time.
+    /// How many tasks there are for threads that sleep.
     fn tasks(&self) -> usize {
-        self.work.len() + usize::from(!self.jobs.is_empty() && self.owner.is_some())
+        self.work.len() + usize::from(self.has_turn() && !self.leaves_appends())
     }
 
-    fn put_job(&mut self, job: Job) {
-        if !self.closed {
-            self.jobs.push_back(job);
+    fn has_turn(&self) -> bool {
+        !self.jobs.is_empty() && self.owner.is_some()
+    }
+
+    /// Whether all there is to do is a little WAL that the thread which flushes writes when it comes back, right before it
+    /// flushes again: to wake another thread for it would cost more than it gains.
+    fn leaves_appends(&self) -> bool {
+        self.flushing && self.appended.is_some_and(|bytes| bytes < WORTH_WAKING)
+    }
+
+    /// Whether a thread has to be woken for it. Who has the owner looks at the queue before it rests.
+    fn put(&mut self, job: Job) -> bool {
+        if self.closed {
+            return false;
         }
+        self.appended = match (&job, self.appended) {
+            (Job::Append { data, .. }, Some(bytes)) => Some(bytes + data.len()),
+            _ => None,
+        };
+        self.jobs.push_back(job);
+        self.owner.is_some() && !self.leaves_appends()
     }
 
     /// After the end it goes, and with it the directory's lock.
@@ -206,7 +251,9 @@ impl Owner {
             Job::Inspect { claim, reply } => drop(reply.send(directory.inspect(&claim))),
             Job::Claim { claim, reply } => drop(reply.send(directory.claim(&claim))),
             Job::History { history, keep, mode, reply } => drop(reply.send(directory.history(&history, keep, mode))),
-            Job::Begin { stream, claim, timeline, start } => writer.begin(directory, stream, claim, timeline, start),
+            Job::Begin { stream, claim, timeline, start, on_durable } => {
+                writer.begin(directory, stream, claim, timeline, start, on_durable);
+            }
             Job::Append { at, data, caught_up } => writer.append(at, data, caught_up),
             Job::Flush => writer.flush(),
             Job::Finish => writer.finish(directory),

@@ -1,7 +1,7 @@
 //! [`Store`]: the handle to a directory, for a task that never waits for a disk.
 
 use super::{
-    Claim, FlushMode, Inventory, Progress, StoreError, StreamId,
+    Claim, FlushMode, Inventory, OnDurable, Progress, StoreError, StreamId,
     directory::Directory,
     engine::{Engine, Job, Owner, Reply},
     fs::FileSystem,
@@ -83,16 +83,21 @@ impl Store {
     }
 
     /// Begins a stream at `start`, the beginning of a segment. An unfinished earlier one is abandoned as it is.
-    pub fn begin(&mut self, claim: Claim, timeline: TimelineId, start: Lsn) -> StreamId {
+    pub fn begin(&mut self, claim: Claim, timeline: TimelineId, start: Lsn, on_durable: OnDurable) -> StreamId {
         self.streams += 1;
         let stream = self.stream();
-        self.engine.post(Job::Begin { stream, claim, timeline, start });
+        self.engine.post(Job::Begin { stream, claim, timeline, start, on_durable });
         stream
     }
 
     /// Hands over the WAL from `at` on, which must follow what was handed over before. `caught_up`: the server has no more.
     pub fn append(&self, at: Lsn, data: Bytes, caught_up: bool) {
         self.engine.post(Job::Append { at, data, caught_up });
+    }
+
+    /// Has WAL that was handed over and left to wait for the flush under way written now.
+    pub fn hurry(&self) {
+        self.engine.hurry();
     }
 
     /// Asks for everything handed over so far to be made durable.

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// Zeros are written in pieces of this size, so that commits' flushes never queue behind more.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 
 static ZEROS: [u8; PIECE] = [0; PIECE];
 

@@ -4,6 +4,7 @@
 //! be written. A piece of work owns nothing but open files, decides nothing, and reports back as a [`Job`].
 
 use super::{
+    OnDurable,
     engine::Job,
     fs::{File, FileSystem},
     spare::Fill,
@@ -28,6 +29,7 @@ pub(super) struct Flush {
     /// What is durable once all of it has been flushed.
     pub(super) upto: Lsn,
     pub(super) progress: Arc<watch::Sender<Progress>>,
+    pub(super) on_durable: OnDurable,
     pub(super) took: Histogram,
 }
 
@@ -62,7 +64,14 @@ impl Flush {
             fs.sync_directory(".").map_err(|error| ("fsync directory", String::new(), error))?;
         }
         // Told from here: commits wait for it, and whoever owns the directory just now may be waiting for a write.
-        self.progress.send_if_modified(|progress| progress.raise_flushed(self.stream, self.upto));
+        let mut news = false;
+        self.progress.send_if_modified(|progress| {
+            news = progress.raise_flushed(self.stream, self.upto);
+            false
+        });
+        if news && !(self.on_durable)(self.upto) {
+            self.progress.send_modify(|_| {});
+        }
         for Dirty { file, .. } in self.files.iter().filter(|dirty| dirty.complete) {
             // The next segment fills the same memory, instead of all the memory that there is.
             file.forget_cached();

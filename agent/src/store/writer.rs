@@ -5,7 +5,7 @@
 //! and the previous segment's final name durable together; acknowledgements bring their own.
 
 use super::{
-    Claim, FlushMode,
+    Claim, FlushMode, OnDurable,
     directory::Directory,
     error::StoreError,
     segment::Segment,
@@ -26,6 +26,9 @@ mod tests;
 
 /// Segments that are full but not yet durable. Beyond this, what arrives waits in memory, and so does the server.
 const MAX_FULL: usize = 4;
+
+/// Writes of so many bytes are announced: whoever has stopped reading may go on. Smaller ones are seen by whoever looks.
+const NOTICE: u64 = 64 << 10;
 
 /// Tells one stream's progress from an earlier one's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,6 +92,7 @@ struct Stream {
     id: StreamId,
     claim: Claim,
     timeline: TimelineId,
+    on_durable: OnDurable,
     /// Everything before this is in `open` or an earlier segment.
     written: Lsn,
     /// Everything before this is durable: never beyond `written`.
@@ -137,6 +141,7 @@ impl Writer {
         claim: Claim,
         timeline: TimelineId,
         start: Lsn,
+        on_durable: OnDurable,
     ) {
         self.spare.discard(directory);
         // Whatever an earlier stream did to the directory without a flush is still to be made durable.
@@ -145,6 +150,7 @@ impl Writer {
             id,
             claim: Claim { magic: claim.magic.or(self.learned_magic), ..claim },
             timeline,
+            on_durable,
             written: start,
             flushed: start,
             waiting: VecDeque::new(),
@@ -320,8 +326,9 @@ impl Writer {
         }
         let changes = if directory_is_due { self.changes } else { self.durable_changes };
         self.in_flight = Some(InFlight { stream: stream.id, upto, changes });
-        let (progress, took) = (self.progress.clone(), self.counters.flush_seconds.clone());
-        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress, took })
+        let (progress, on_durable) = (self.progress.clone(), stream.on_durable.clone());
+        let took = self.counters.flush_seconds.clone();
+        Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress, on_durable, took })
     }
 
     fn rename_full(&mut self, directory: &Directory) -> Result<(), StoreError> {
@@ -364,11 +371,18 @@ impl Writer {
 
     fn publish(&self, state: State) {
         let Some(stream) = &self.stream else { return };
-        self.progress.send_modify(|progress| {
-            // The last flush may have told its success already, and only that.
-            let told = if progress.stream == stream.id { progress.flushed } else { stream.flushed };
-            let flushed = stream.flushed.max(told);
-            *progress = Progress { stream: stream.id, written: stream.written, flushed, state };
+        self.progress.send_if_modified(|progress| {
+            let news = Progress { stream: stream.id, written: stream.written, flushed: stream.flushed, state };
+            let same =
+                progress.stream == news.stream && matches!((&progress.state, &news.state), (State::Open, State::Open));
+            if !same {
+                *progress = news;
+                return true;
+            }
+            // A small write is not worth waking anybody: its flush follows, and tells both.
+            let wrote = news.written.bytes_since(progress.written);
+            progress.written = news.written;
+            progress.raise_flushed(news.stream, news.flushed) || wrote >= NOTICE
         });
     }
 

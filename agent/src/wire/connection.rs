@@ -136,7 +136,8 @@ impl Connection {
         }
     }
 
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
+    /// [`Connection::flush`], for whoever polls by hand.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WireError>> {
         self.poll_send(cx)?;
         match self.send_error.take() {
             Some(error) => Poll::Ready(Err(WireError::Lost(error))),

@@ -89,7 +89,8 @@ impl Connection {
         }
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<CopyEvent, WireError>> {
+    /// [`Connection::next`], for whoever polls by hand.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<CopyEvent, WireError>> {
         Poll::Ready(match ready!(self.poll_receive(cx, Phase::Copy))? {
             Frame::Message(Message::CopyData(body)) => Ok(CopyEvent::Data(body.into_bytes())),
             Frame::Message(Message::CopyDone) => Ok(CopyEvent::Done),

@@ -50,12 +50,13 @@ async fn closed(store: &Store, id: StreamId) {
 #[tokio::test]
 async fn the_final_status_tells_what_the_store_did_last() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, settings, mut acks) = (store(&dir), settings(), acks());
-    let ((mut connection, mut server), mut memory) = (connected(), Memory::default());
+    let (mut store, settings) = (store(&dir), settings());
+    let ((connection, mut server), mut memory) = (connected(), Memory::default());
     let (_stopper, mut stop) = Stopper::new();
-    let id = store.begin(claim(), TimelineId::FIRST, START);
+    let line = Line::new(connection, acks(), store.counters());
+    let id = store.begin(claim(), TimelineId::FIRST, START, line.on_durable());
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
-    let mut stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, &mut memory, position);
+    let mut stream = Stream::new(&line, &store, id, &settings, &mut memory, position);
     stream.wal(START, START, Bytes::from_static(&[1; 20])).unwrap();
     stream.leave(Leaving::Stopped);
     closed(&store, id).await;
@@ -71,12 +72,13 @@ async fn the_final_status_tells_what_the_store_did_last() {
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_server_that_never_says_how_its_timeline_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut store, settings, mut acks) = (store(&dir), settings(), acks());
-    let ((mut connection, mut server), mut memory) = (connected(), Memory::default());
+    let (mut store, settings) = (store(&dir), settings());
+    let ((connection, mut server), mut memory) = (connected(), Memory::default());
     let (stopper, mut stop) = Stopper::new();
-    let id = store.begin(claim(), TimelineId::FIRST, START);
+    let line = Line::new(connection, acks(), store.counters());
+    let id = store.begin(claim(), TimelineId::FIRST, START, line.on_durable());
     let position = Position { timeline: TimelineId::FIRST, lsn: START };
-    let stream = Stream::new(&mut connection, &store, id, &mut acks, &settings, &mut memory, position);
+    let stream = Stream::new(&line, &store, id, &settings, &mut memory, position);
     let silent = async {
         server.write_all(&message(b'c', b"")).await.unwrap();
         while read_message(&mut server).await.0 != b'c' {}

@@ -50,6 +50,11 @@ fn wal(from: u64, to: u64) -> Bytes {
     bytes.into()
 }
 
+/// Nobody listens but to [`Progress`].
+fn untold() -> OnDurable {
+    Arc::new(|_| false)
+}
+
 struct Bench {
     memory: Memory,
     directory: Directory,
@@ -76,7 +81,14 @@ impl Bench {
 
     fn begin(&mut self, start: u64) {
         self.streams += 1;
-        self.writer.begin(&self.directory, StreamId(self.streams), claim(), TimelineId::FIRST, Lsn::new(start));
+        self.writer.begin(
+            &self.directory,
+            StreamId(self.streams),
+            claim(),
+            TimelineId::FIRST,
+            Lsn::new(start),
+            untold(),
+        );
     }
 
     fn append(&mut self, from: u64, to: u64) {
@@ -319,11 +331,11 @@ fn an_unknown_majors_page_magic_is_learned_and_then_held() {
     let memory = Memory::default();
     let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
     let unknown = Claim { magic: None, ..claim() };
-    bench.writer.begin(&bench.directory, StreamId(1), unknown, TimelineId::FIRST, Lsn::new(MIB));
+    bench.writer.begin(&bench.directory, StreamId(1), unknown, TimelineId::FIRST, Lsn::new(MIB), untold());
     bench.append(MIB, 2 * MIB);
     bench.settle();
     assert_eq!(memory.names(), [name(1)]);
-    bench.writer.begin(&bench.directory, StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB));
+    bench.writer.begin(&bench.directory, StreamId(2), unknown, TimelineId::FIRST, Lsn::new(2 * MIB), untold());
     let mut bytes = wal(2 * MIB, 3 * MIB).to_vec();
     bytes[0] ^= 1;
     bench.writer.append(Lsn::new(2 * MIB), bytes.into(), true);

@@ -1,0 +1,108 @@
+//! What the protocol's task and the threads that flush share while WAL streams: the connection, and what was told on it.
+//!
+//! A commit waits for the acknowledgement of its flush. So the thread whose flush has returned sends it itself, instead of
+//! waking the task to do it: on an idle machine that alone costs as much as a quarter of a flush. Everything else is the
+//! task's. The lock is held for as long as it takes to copy what a socket has, never while anything is awaited.
+
+use super::acks::Acks;
+use crate::{
+    counters::Counters,
+    replication::StatusUpdate,
+    store::OnDurable,
+    wal::Lsn,
+    wire::{Connection, CopyEvent, WireError},
+};
+use std::{
+    future::poll_fn,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::SystemTime,
+};
+use tokio::time::Instant;
+
+#[derive(Clone)]
+pub(super) struct Line(Arc<Mutex<Option<Ends>>>);
+
+/// Both ends of the line; gone once the stream has ended, whatever flush is still under way.
+pub(super) struct Ends {
+    pub(super) connection: Connection,
+    pub(super) acks: Acks,
+    /// The task, which goes on with what a socket does not take at once.
+    task: Waker,
+    counters: Counters,
+}
+
+impl Line {
+    pub(super) fn new(connection: Connection, acks: Acks, counters: &Counters) -> Self {
+        let counters = counters.clone();
+        Self(Arc::new(Mutex::new(Some(Ends { connection, acks, task: Waker::noop().clone(), counters }))))
+    }
+
+    /// What the store calls from the thread whose flush has returned.
+    pub(super) fn on_durable(&self) -> OnDurable {
+        let line = self.clone();
+        Arc::new(move |upto| line.lock().as_mut().is_some_and(|ends| ends.durable(upto)))
+    }
+
+    /// Takes both ends away: from now on nothing but their owner sends.
+    pub(super) fn take(&self) -> Option<(Connection, Acks)> {
+        self.lock().take().map(|Ends { connection, acks, .. }| (connection, acks))
+    }
+
+    /// Looks at the ends, or changes them; `None` if they have been taken.
+    pub(super) fn with<T>(&self, look: impl FnOnce(&mut Ends) -> T) -> Option<T> {
+        self.lock().as_mut().map(look)
+    }
+
+    /// The next event; while reading is paused, only what is queued leaves. Cancel-safe.
+    pub(super) async fn receive(&self, reads: bool) -> Result<CopyEvent, WireError> {
+        poll_fn(|cx| match self.lock().as_mut() {
+            Some(ends) => ends.poll_receive(cx, reads),
+            None => Poll::Pending,
+        })
+        .await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Ends>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ends {
+    /// Queues a status; it leaves while the task awaits anything.
+    pub(super) fn send(&mut self, status: StatusUpdate) {
+        tracing::trace!(write = %status.write, flush = %status.flush, "status");
+        self.counters.statuses.inc();
+        self.connection.send_copy_data(&status.encode(SystemTime::now()));
+    }
+
+    /// Takes over how far the store is.
+    pub(super) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) {
+        if let Some(waited) = self.acks.stored(written, flushed, now) {
+            self.counters.acknowledgement_seconds.observe(waited.as_secs_f64());
+        }
+        self.counters.backlog_bytes.set(self.acks.backlog().cast_signed());
+    }
+
+    /// Acknowledges a flush at once, as far as the socket takes it: whether there is nothing left to do about it.
+    fn durable(&mut self, upto: Lsn) -> bool {
+        let now = Instant::now();
+        self.stored(upto, upto, now);
+        let Some(status) = self.acks.due(now) else { return false };
+        self.send(status);
+        let mut context = Context::from_waker(&self.task);
+        // An error is the task's to find, with what the server may have said about it.
+        matches!(self.connection.poll_flush(&mut context), Poll::Ready(Ok(())))
+    }
+
+    fn poll_receive(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Result<CopyEvent, WireError>> {
+        self.task.clone_from(cx.waker());
+        if reads {
+            return self.connection.poll_next(cx);
+        }
+        match self.connection.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
