@@ -286,14 +286,22 @@ impl Oracle {
     }
 
     /// A byte of WAL, not of a page header, that `timeline`'s own file has and that was acknowledged.
-    pub(super) fn kept_byte(&mut self, timeline: u32, from: u64, below: impl FnOnce(u64) -> u64) -> Option<u64> {
+    /// A zero of a finished segment is one, too, and rather taken than others, being the rarer.
+    pub(super) fn kept_byte(&self, timeline: u32, from: u64, mut below: impl FnMut(u64) -> u64) -> Option<u64> {
         let upto = self.acknowledged.get(&timeline).copied().filter(|&upto| upto > from)?;
-        let at = from + below(upto - from);
-        let (name, offset) = (file_name(timeline, at / SEGMENT), (at % SEGMENT) as usize);
-        let kept = [name.clone(), name + ".partial"]
-            .iter()
-            .find_map(|name| self.memory.look(View::Visible, name, |bytes, _, _| bytes.get(offset).copied()).flatten());
-        (kept.is_some_and(|byte| byte != 0) && (offset % PAGE) as u64 >= HEADER).then_some(at)
+        let byte = |name: &str, at: u64| {
+            let offset = (at % SEGMENT) as usize;
+            self.memory.look(View::Visible, name, |bytes, _, _| bytes.get(offset).copied()).flatten()
+        };
+        let places: Vec<u64> = (0..32).map(|_| from + below(upto - from)).collect();
+        let kept = places.into_iter().filter(|at| at % PAGE as u64 >= HEADER).filter_map(|at| {
+            let name = file_name(timeline, at / SEGMENT);
+            match byte(&name, at) {
+                Some(byte) => Some((byte != 0, at)),
+                None => byte(&(name + ".partial"), at).filter(|&byte| byte != 0).map(|_| (true, at)),
+            }
+        });
+        kept.min_by_key(|(ordinary, _)| *ordinary).map(|(_, at)| at)
     }
 
     /// The disk as it is: every file right, and everything that was acknowledged durable.

@@ -215,9 +215,11 @@ impl Session {
         if oracle.log.timeline() != stream.timeline || stream.timeline > 4 {
             return;
         }
-        let switch = match cluster.dice.below(3) {
+        let switch = match cluster.dice.below(4) {
             0 => cluster.end,
             1 => stream.sent.next_multiple_of(SEGMENT),
+            // What was sent last is of a record that a dead primary never finished: no part of the new timeline.
+            2 => behind_header(stream.sent.saturating_sub(cluster.dice.below(SEGMENT / 8)).max(oracle.base + 1)),
             _ => {
                 let end = cluster.end.max(stream.sent);
                 behind_header(cluster.dice.between(stream.sent, end))
