@@ -63,8 +63,8 @@ impl Receiver {
                     drop(line.take());
                     match ended? {
                         End::Stopped => return Ok(()),
-                        End::Timeline { next, received, connection: ours, acks: told } => {
-                            (connection, acks) = (ours, told);
+                        End::Timeline { next, received, ends } => {
+                            (connection, acks) = *ends;
                             (next, received)
                         }
                     }

@@ -34,7 +34,7 @@ const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 /// How a stream ended in good order; everything received is durable.
 pub(super) enum End {
     /// The server went over to another timeline, on the same connection.
-    Timeline { next: NextTimeline, received: Lsn, connection: Connection, acks: Acks },
+    Timeline { next: NextTimeline, received: Lsn, ends: Box<(Connection, Acks)> },
     /// A signal came, or the end position was passed; goodbye has been said.
     Stopped,
 }
@@ -243,7 +243,7 @@ impl<'a> Stream<'a> {
         }
         let answer = unless_stopped(stop, async { connection.finish_copy().await.map_err(lost) }).await?;
         match end_of_timeline(&answer)? {
-            Some(next) => Ok(End::Timeline { next, received: self.received, connection, acks }),
+            Some(next) => Ok(End::Timeline { next, received: self.received, ends: Box::new((connection, acks)) }),
             None => Err(Trouble::ServerEnded),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! All threads are equal. Whoever is free takes the desk's owner and everything that has arrived, handles it in one turn,
 //! puts the owner back, and takes on the work that the turn brought: so a commit's bytes are written and flushed by one
-//! thread, without waking another, and what arrives during a flush is written meanwhile. There is one thread more than there
-//! can be work at a time, so that one is always free for a turn.
+//! thread, without waking another, and what arrives during a flush is written meanwhile, unless it is little and the flush is
+//! short. There is one thread more than there can be work at a time, so that one is always free for a turn.
 //!
 //! The queue has no bound of its own: whoever appends watches [`Progress::written`] and stops in time.
 //!

@@ -23,7 +23,7 @@ use std::{
 const MAX_PARTS: usize = 256;
 /// So much is written before the disk is told to begin with it: a segment's last flush then has little left to do. Smaller
 /// pieces only cost calls, larger ones leave the disk idle for longer.
-const WRITE_BACK: u64 = 1 << 20;
+const WRITE_BACK: u64 = 256 << 10;
 /// A multiple of every page size that Linux has, 64 KiB at most.
 const PAGE: u64 = 64 << 10;
 /// Zeros are written in pieces of this size where a file system cannot reserve space.

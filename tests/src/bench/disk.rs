@@ -15,7 +15,7 @@ use wal_agent::wal::SegmentSize;
 const CHUNK: usize = 1 << 20;
 
 /// Writes `segments` files into `dir`, each with its space reserved, one sync of its content and one of its name: how long
-/// that takes. The disk begins early, and a file is written while the one before it is synced.
+/// that takes. The disk begins early, a file is written while the one before it is synced, and the cache is given back.
 ///
 /// # Errors
 /// The system's.
@@ -28,7 +28,9 @@ pub(super) fn write(dir: &Path, segments: u64, size: SegmentSize) -> Result<Dura
         let syncing = scope.spawn(|| {
             to_sync.into_iter().try_for_each(|file| {
                 file.sync()?;
-                disk.sync_directory(".")
+                disk.sync_directory(".")?;
+                file.forget_cached();
+                Ok::<_, std::io::Error>(())
             })
         });
         for number in 0..segments {
