@@ -106,3 +106,58 @@ impl Ends {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        receiver::acks::Policy,
+        wire::testing::{connected, read_message},
+    };
+    use std::thread;
+
+    const POLICY: Policy = Policy { report_flush: true, report_write: true, heartbeat: None };
+
+    fn line() -> (Line, tokio::io::DuplexStream) {
+        let (connection, server) = connected();
+        let line = Line::new(connection, Acks::new(POLICY, Lsn::new(1000)), &Counters::default());
+        line.with(|ends| ends.acks.received(Lsn::new(1100), Instant::now())).unwrap();
+        (line, server)
+    }
+
+    #[tokio::test]
+    async fn an_acknowledgement_leaves_although_the_task_sleeps() {
+        let (line, mut server) = line();
+        let told = line.on_durable();
+        assert!(thread::spawn(move || told(Lsn::new(1100))).join().unwrap(), "it is dealt with");
+        let (kind, status) = read_message(&mut server).await;
+        assert_eq!((kind, &status[1..17]), (b'd', &1100_u64.to_be_bytes().repeat(2)[..]));
+    }
+
+    #[tokio::test]
+    async fn what_the_socket_does_not_take_is_left_to_the_task() {
+        let (line, mut server) = line();
+        let filler = vec![0; 1 << 17];
+        line.with(|ends| ends.connection.send_copy_data(&filler)).unwrap();
+        assert!(!(line.on_durable())(Lsn::new(1100)), "the task has to go on with it");
+        let sent = async {
+            read_message(&mut server).await;
+            read_message(&mut server).await.1
+        };
+        let status = tokio::select! {
+            status = sent => status,
+            event = line.receive(false) => panic!("{event:?}"),
+        };
+        assert_eq!(status[1..17], 1100_u64.to_be_bytes().repeat(2));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_once_the_ends_are_taken() {
+        let (line, mut server) = line();
+        drop(line.take());
+        assert!(!(line.on_durable())(Lsn::new(1100)));
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut server, &mut rest).await.unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
+    }
+}
