@@ -91,8 +91,8 @@ struct Memory {
     /// The byte behind the last one that any connection brought.
     furthest: Lsn,
     reporter: Reporter,
-    /// What was written may not be durable up to there, and why: until a later stream has come as far, and ended well.
-    undurable: Option<(Lsn, String)>,
+    /// Why what was received last may not be durable, until a later stream has ended well.
+    undurable: Option<String>,
     /// Said once: that the server is newer than this agent.
     newer_version_reported: bool,
     /// Said once each: files that have a segment's name and another size.
@@ -105,17 +105,6 @@ impl Memory {
     fn streaming(&mut self, written: Lsn, timeline: TimelineId, now: Instant) {
         if written > self.furthest || self.steady_at().is_some_and(|at| at <= now) {
             self.reporter.streaming(written, timeline);
-        }
-    }
-
-    /// A stream's files have been closed, or could not be.
-    fn closed(&mut self, progress: &Progress, closed: &Result<(), Trouble>) {
-        match closed {
-            Ok(()) => drop(self.undurable.take_if(|(upto, _)| *upto <= progress.flushed)),
-            Err(trouble) => {
-                let before = self.undurable.as_ref().map_or(Lsn::INVALID, |(upto, _)| *upto);
-                self.undurable = Some((before.max(progress.written), trouble.to_string()));
-            }
         }
     }
 
@@ -157,7 +146,7 @@ impl Receiver {
             let began = self.store.stream() != before;
             let closed = if began { self.close_files(&mut stop).await } else { Ok(()) };
             if began {
-                self.memory.closed(&self.store.progress().borrow(), &closed);
+                self.memory.undurable = closed.as_ref().err().map(Trouble::to_string);
             }
             let Err(trouble) = outcome else { break };
             if stop.is_requested() {
@@ -185,7 +174,7 @@ impl Receiver {
         }
         match self.memory.undurable {
             None => Ok(()),
-            Some((_, why)) => {
+            Some(why) => {
                 tracing::error!("what was received last may not be durable (it was not acknowledged): {why}");
                 Err(Exit::StopIncomplete)
             }

@@ -146,8 +146,8 @@ impl File for SlowFile {
         self.file.sync()
     }
 
-    fn start_write_back(&self, offset: u64, len: u64) {
-        self.file.start_write_back(offset, len);
+    fn start_write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.file.start_write_back(offset, len)
     }
 
     fn forget_cached(&self) {

@@ -46,7 +46,10 @@ impl Line {
 
     /// Takes both ends away: from now on nothing but their owner sends.
     pub(super) fn take(&self) -> Option<(Connection, Acks)> {
-        self.lock().take().map(|Ends { connection, acks, .. }| (connection, acks))
+        self.lock().take().map(|Ends { connection, acks, counters, .. }| {
+            counters.backlog_bytes.set(0);
+            (connection, acks)
+        })
     }
 
     /// Looks at the ends, or changes them; `None` if they have been taken.

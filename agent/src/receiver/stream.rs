@@ -28,6 +28,10 @@ use tokio::{
 
 /// What may be received and not yet written. Beyond it, reading waits for the disk, and so does the server.
 const MAX_BACKLOG: u64 = 4 << 20;
+/// The same for messages, each of which costs some memory beside its bytes: a server that sends few bytes at a time.
+const MAX_MESSAGES: u32 = 16 << 10;
+/// How often the store is looked at while reading is paused.
+const PAUSED_LOOK: Duration = Duration::from_millis(10);
 /// How often WAL is flushed without `--synchronous` where neither `-s` nor the server says.
 const DEFAULT_FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -50,6 +54,8 @@ pub(super) struct Stream<'a> {
     heard: bool,
     /// Whether reading waits for the disk.
     paused: bool,
+    /// How many messages have come since everything was written.
+    messages: u32,
     timeline: TimelineId,
     /// The byte behind the last one received.
     received: Lsn,
@@ -86,6 +92,7 @@ impl<'a> Stream<'a> {
             memory,
             heard: false,
             paused: false,
+            messages: 0,
             timeline,
             received,
             flush_at: Instant::now(),
@@ -126,18 +133,22 @@ impl<'a> Stream<'a> {
                 self.memory.streaming(written, self.timeline, now);
             }
             let steady_at = self.memory.steady_at().filter(|_| self.heard);
-            let deadlines = acks_wake.into_iter().chain([Some(self.flush_at), steady_at]);
-            let wake = deadlines.flatten().min().unwrap_or(now);
             let reads = self.reads(backlog);
+            let paused = self.paused.then(|| now + PAUSED_LOOK);
+            let deadlines = acks_wake.into_iter().chain([Some(self.flush_at), steady_at, paused]);
+            let wake = deadlines.flatten().min().unwrap_or(now);
             let (stopping, stop_deadline) = (stop.is_requested(), stop.deadline(STOP_PATIENCE));
             tokio::select! {
                 // News of the disk first: nothing that is due waits for the socket to drain. There is little of it.
                 biased;
                 changed = self.progress.changed() => changed.map_err(|_| Trouble::from(StoreError::Gone))?,
                 () = sleep_until(wake) => {}
-                () = stop.requested(), if self.leaving != Some(Leaving::Stopped) => {
+                // Also where the end position has been passed: from now on, there is a deadline.
+                () = stop.requested(), if self.leaving != Some(Leaving::Stopped) || !stopping => {
                     verbose!("received interrupt signal, exiting");
-                    self.leave(Leaving::Stopped);
+                    if self.leaving != Some(Leaving::Stopped) {
+                        self.leave(Leaving::Stopped);
+                    }
                 }
                 () = sleep_until(stop_deadline), if stopping => return Err(Trouble::DiskTooSlow),
                 event = self.line.receive(reads) => self.received(event.map_err(lost)?)?,
@@ -177,6 +188,10 @@ impl<'a> Stream<'a> {
         if start != self.received {
             return Err(Trouble::Misplaced { at: start, expected: self.received });
         }
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.messages += 1;
         // The message was refused if this ran over the end of the log.
         let len = data.len() as u64;
         self.received = Lsn::new(start.get() + len);
@@ -250,7 +265,10 @@ impl<'a> Stream<'a> {
 
     /// Whether more is read now: not while the disk is behind, nor once the stream has ended.
     fn reads(&mut self, backlog: u64) -> bool {
-        let full = backlog >= MAX_BACKLOG;
+        if backlog == 0 {
+            self.messages = 0;
+        }
+        let full = backlog >= MAX_BACKLOG || self.messages >= MAX_MESSAGES;
         if full && !self.paused {
             self.store.counters().reading_paused.inc();
         }

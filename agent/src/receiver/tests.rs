@@ -53,19 +53,3 @@ fn trouble_is_over_once_the_stream_is_further_than_ever_or_has_lasted() {
     check(101, 0, true);
     check(100, 10, true);
 }
-
-/// A short stream that ends well says nothing about a longer one before it, whose last flush failed.
-#[test]
-fn what_may_not_be_durable_is_remembered_until_a_stream_has_come_as_far() {
-    let mut memory = Memory::default();
-    let mut ends = |written: u64, flushed: u64, well: bool| {
-        let (written, flushed) = (Lsn::new(written), Lsn::new(flushed));
-        let progress = Progress { written, flushed, ..Progress::default() };
-        memory.closed(&progress, &if well { Ok(()) } else { Err(Trouble::DiskTooSlow) });
-        memory.undurable.as_ref().map(|(upto, _)| upto.get())
-    };
-    assert_eq!(ends(100, 50, false), Some(100));
-    assert_eq!(ends(80, 80, true), Some(100));
-    assert_eq!(ends(70, 60, false), Some(100));
-    assert_eq!(ends(100, 100, true), None);
-}

@@ -152,10 +152,19 @@ impl File for DiskFile {
     }
 
     #[expect(unsafe_code, reason = "no crate of the workspace wraps this call")]
-    fn start_write_back(&self, offset: u64, len: u64) {
-        let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return };
+    fn start_write_back(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (Ok(offset), Ok(len)) = (offset.try_into(), len.try_into()) else { return Ok(()) };
         // SAFETY: the descriptor is open as long as `self.0` lives, and the call takes no pointer.
-        unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+        let done = unsafe { libc::sync_file_range(self.0.as_raw_fd(), offset, len, libc::SYNC_FILE_RANGE_WRITE) };
+        if done == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            // It cannot here, or not just now.
+            Some(libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP | libc::ESPIPE | libc::ENOMEM | libc::EINTR) => Ok(()),
+            _ => Err(error),
+        }
     }
 
     fn forget_cached(&self) {

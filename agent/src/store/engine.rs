@@ -14,6 +14,7 @@ use super::{
     Claim, Inventory, OnDurable, StoreError, StreamId,
     directory::Directory,
     fs::FileSystem,
+    spare::Filled,
     work::{FlushError, Work},
     writer::Writer,
 };
@@ -36,16 +37,44 @@ const WORTH_WAKING: usize = 64 << 10;
 pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 pub(super) enum Job {
-    LockIfUsed { reply: Reply<()> },
-    Inspect { claim: Claim, reply: Reply<Inventory> },
-    Claim { claim: Claim, reply: Reply<()> },
-    History { history: HistoryFile, keep: bool, mode: u32, reply: Reply<()> },
-    Begin { stream: StreamId, claim: Claim, timeline: TimelineId, start: Lsn, on_durable: OnDurable },
-    Append { at: Lsn, data: Bytes, caught_up: bool },
+    LockIfUsed {
+        reply: Reply<()>,
+    },
+    Inspect {
+        claim: Claim,
+        reply: Reply<Inventory>,
+    },
+    Claim {
+        claim: Claim,
+        reply: Reply<()>,
+    },
+    History {
+        history: HistoryFile,
+        keep: bool,
+        mode: u32,
+        reply: Reply<()>,
+    },
+    Begin {
+        stream: StreamId,
+        claim: Claim,
+        timeline: TimelineId,
+        start: Lsn,
+        on_durable: OnDurable,
+    },
+    Append {
+        at: Lsn,
+        data: Bytes,
+        caught_up: bool,
+    },
     Flush,
     Finish,
-    Flushed { stream: StreamId, result: Result<(), FlushError> },
-    Filled { number: u64, result: io::Result<u64> },
+    Flushed {
+        stream: StreamId,
+        result: Result<(), FlushError>,
+    },
+    Filled(Filled),
+    /// What is not written yet is waited for.
+    Hurry,
 }
 
 pub(super) struct Engine {
@@ -112,14 +141,6 @@ impl Engine {
         }
         let wakes = desk.put(job);
         drop(desk);
-        if wakes {
-            self.news.notify_one();
-        }
-    }
-
-    /// Has what was left to the thread that flushes taken up by another, if it still lies there.
-    pub(super) fn hurry(&self) {
-        let wakes = self.desk().has_turn();
         if wakes {
             self.news.notify_one();
         }
@@ -223,7 +244,9 @@ impl Desk {
 
     /// Whether a thread has to be woken for it. Who has the owner looks at the queue before it rests.
     fn put(&mut self, job: Job) -> bool {
-        if self.closed {
+        // One is enough, however often it is said while a thread cannot come.
+        let said = matches!((&job, self.jobs.back()), (Job::Hurry, Some(Job::Hurry)));
+        if self.closed || said {
             return false;
         }
         self.appended = match (&job, self.appended) {
@@ -258,13 +281,14 @@ impl Owner {
             Job::Flush => writer.flush(),
             Job::Finish => writer.finish(directory),
             Job::Flushed { stream, result } => writer.flushed(directory, stream, result),
-            Job::Filled { number, result } => writer.filled(directory, number, result),
+            Job::Filled(filled) => writer.filled(directory, filled),
+            Job::Hurry => writer.hurry(),
         }
     }
 
     fn advance(&mut self) -> impl Iterator<Item = Work> {
         let flush = self.writer.advance(&self.directory);
-        let fill = self.writer.prepare(&self.directory);
+        let fill = self.writer.prepare();
         flush.map(Work::Flush).into_iter().chain(fill.map(Work::Fill))
     }
 }
@@ -276,3 +300,6 @@ impl Drop for CloseOnDrop<'_> {
         self.0.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

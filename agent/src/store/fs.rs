@@ -102,11 +102,14 @@ pub trait File: Send + Sync {
     fn sync(&self) -> io::Result<()>;
 
     /// Lets the disk begin with what was written in this range, and does not wait for it: a later [`File::sync`] has less to
-    /// do. Where the system cannot, nothing happens, and nothing is promised in any case.
-    fn start_write_back(&self, offset: u64, len: u64);
+    /// do. Where the system cannot, nothing happens.
+    ///
+    /// # Errors
+    /// What was written may be lost, and no later call needs to know: ext4 gives up pages that it has no place for, and tells
+    /// only whoever asked for them to be written.
+    fn start_write_back(&self, offset: u64, len: u64) -> io::Result<()>;
 
-    /// Gives back the memory in which the system keeps what is durable of this file: nobody is going to read it soon. A hint
-    /// like the one before.
+    /// Gives back the memory in which the system keeps what is durable of this file: nobody is going to read it soon. A hint.
     fn forget_cached(&self);
 
     /// Takes an exclusive lock that lives as long as this file is open, without waiting: whether it was free.

@@ -95,9 +95,9 @@ impl Store {
         self.engine.post(Job::Append { at, data, caught_up });
     }
 
-    /// Has WAL that was handed over and left to wait for the flush under way written now.
+    /// Has WAL that was handed over and is not written yet written now, whatever it waits for, and announced.
     pub fn hurry(&self) {
-        self.engine.hurry();
+        self.engine.post(Job::Hurry);
     }
 
     /// Asks for everything handed over so far to be made durable.
@@ -105,7 +105,7 @@ impl Store {
         self.engine.post(Job::Flush);
     }
 
-    /// Asks for everything to be made durable and all files to be closed; [`State::Closed`] follows.
+    /// Asks for everything to be made durable and all files to be closed; [`super::State::Closed`] follows.
     pub fn finish(&self) {
         self.engine.post(Job::Finish);
     }

@@ -26,6 +26,7 @@ pub(crate) enum Op {
     Write,
     Reserve,
     SetLen,
+    WriteBack,
     Sync,
     Rename,
     Remove,

@@ -89,7 +89,13 @@ impl Segment {
         let (created, resumed) = (before.is_none(), before.is_some_and(|len| len > 0));
         let segment = Self { name, file_name, file, start, created, prepared: false, resumed, begun: 0, finished };
         if before != Some(size.bytes()) {
-            segment.shape(directory, size.bytes(), before.unwrap_or(0)).map_err(|error| {
+            let mut shaped = segment.shape(directory, size.bytes(), before.unwrap_or(0));
+            if shaped.as_ref().is_err_and(is_full) {
+                // What a spare takes up is better used here.
+                spare.discard(directory);
+                shaped = segment.shape(directory, size.bytes(), before.unwrap_or(0));
+            }
+            shaped.map_err(|error| {
                 if created {
                     // Nothing is in it; a failure to remove it costs nothing either, as it is healed when reopened.
                     let _ = fs.remove(&segment.file_name);
@@ -141,7 +147,8 @@ impl Segment {
         // Whole pages only: the next write goes into the last one, and must not find it on its way to the disk.
         let whole = at - at % PAGE;
         if whole.saturating_sub(self.begun) >= WRITE_BACK {
-            self.file.start_write_back(self.begun, whole - self.begun);
+            let begun = self.file.start_write_back(self.begun, whole - self.begun);
+            begun.map_err(|error| directory.io("write back write-ahead log file", &self.file_name, error))?;
             self.begun = whole;
         }
         Ok(())
@@ -179,6 +186,10 @@ impl Segment {
         }
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The first byte of `kept` that `received` would destroy. In a finished segment a zero is a byte like any other.

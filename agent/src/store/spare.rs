@@ -9,7 +9,7 @@ use super::{
     Claim, FlushMode,
     directory::{Directory, SPARE},
     engine::Job,
-    fs::{File, Open},
+    fs::{File, FileSystem, Open},
 };
 use std::{
     io::{self, IoSlice},
@@ -23,9 +23,10 @@ static ZEROS: [u8; PIECE] = [0; PIECE];
 
 #[derive(Default)]
 pub(super) struct Spare {
-    /// Tells the work on this spare from the work on an earlier one.
-    number: u64,
     state: State,
+    /// A piece is being written; whether for the spare that there is, or for one that is given up. One that hangs on the disk
+    /// is waited for: no second one is begun.
+    under_way: Option<bool>,
 }
 
 #[derive(Default)]
@@ -37,7 +38,6 @@ enum State {
     Growing {
         file: Arc<dyn File>,
         filled: u64,
-        under_way: bool,
     },
 }
 
@@ -52,61 +52,55 @@ pub(super) struct Situation {
 
 /// The zeros that are written next.
 pub(super) struct Fill {
-    number: u64,
-    file: Arc<dyn File>,
+    /// `None`: it is yet to be made.
+    file: Option<Arc<dyn File>>,
+    mode: u32,
+    size: u64,
     from: u64,
-    upto: u64,
-    /// Whether the file is whole then, and shall be durable.
-    last: bool,
 }
+
+/// A file, and how much of it is filled.
+pub(super) type Filled = io::Result<(Arc<dyn File>, u64)>;
 
 impl Spare {
     /// The one rule of when a spare is made: while commits wait for our flushes and we have caught up with the server, at
     /// twice the pace of the open segment. In a catch-up each byte is written once.
-    pub(super) fn due(&mut self, directory: &Directory, claim: &Claim, situation: &Situation) -> Option<Fill> {
+    pub(super) fn due(&mut self, claim: &Claim, situation: &Situation) -> Option<Fill> {
         let size = claim.identity.segment_size.bytes();
-        if situation.mode != FlushMode::Synchronous || !situation.caught_up {
+        if situation.mode != FlushMode::Synchronous || !situation.caught_up || self.under_way.is_some() {
             return None;
         }
-        if matches!(self.state, State::Absent) {
-            self.number += 1;
-            self.state = match create(directory, claim.mode, size) {
-                Ok(file) => State::Growing { file, filled: 0, under_way: false },
-                Err(error) => {
-                    tracing::debug!("no segment is prepared: {error}");
-                    State::GivenUp
-                }
-            };
-        }
-        let State::Growing { file, filled, under_way: under_way @ false } = &mut self.state else { return None };
-        if *filled >= size.min(2 * situation.offset) {
+        let (file, from) = match &self.state {
+            State::Absent => (None, 0),
+            State::Growing { file, filled } => (Some(file.clone()), *filled),
+            State::GivenUp => return None,
+        };
+        if from >= size.min(2 * situation.offset) {
             return None;
         }
-        *under_way = true;
-        let upto = size.min(*filled + PIECE as u64);
-        Some(Fill { number: self.number, file: file.clone(), from: *filled, upto, last: upto == size })
+        self.under_way = Some(true);
+        Some(Fill { file, mode: claim.mode, size, from })
     }
 
     /// A piece has been written, or not.
-    pub(super) fn filled(&mut self, directory: &Directory, number: u64, result: io::Result<u64>) {
-        let State::Growing { filled, under_way, .. } = &mut self.state else { return };
-        if number != self.number {
-            return;
-        }
-        match result {
-            Ok(upto) => (*filled, *under_way) = (upto, false),
-            Err(error) => {
+    pub(super) fn filled(&mut self, directory: &Directory, filled: Filled) {
+        let wanted = self.under_way.take() == Some(true);
+        self.state = match filled {
+            Ok((file, filled)) if wanted => State::Growing { file, filled },
+            Err(error) if wanted => {
                 tracing::debug!("no segment is prepared: {error}");
-                self.remove(directory);
-                self.state = State::GivenUp;
+                remove(directory);
+                State::GivenUp
             }
-        }
+            // It may have been made after it was discarded.
+            _ => return remove(directory),
+        };
     }
 
     /// The file, if it is whole and durable.
     pub(super) fn ready(&self, claim: &Claim) -> Option<Arc<dyn File>> {
         match &self.state {
-            State::Growing { file, filled, .. } if *filled == claim.identity.segment_size.bytes() => Some(file.clone()),
+            State::Growing { file, filled } if *filled == claim.identity.segment_size.bytes() => Some(file.clone()),
             _ => None,
         }
     }
@@ -126,45 +120,48 @@ impl Spare {
     /// No spare is needed any more.
     pub(super) fn discard(&mut self, directory: &Directory) {
         if matches!(self.state, State::Growing { .. }) {
-            self.remove(directory);
+            remove(directory);
         }
         self.state = State::Absent;
-    }
-
-    fn remove(&self, directory: &Directory) {
-        // One that stays is removed by the next agent.
-        let _ = directory.fs.remove(SPARE);
+        self.under_way = self.under_way.map(|_wanted| false);
     }
 }
 
 impl Fill {
-    pub(super) fn run(self) -> Job {
-        let Self { number, upto, .. } = self;
-        Job::Filled { number, result: self.write().map(|()| upto) }
+    pub(super) fn run(self, fs: &dyn FileSystem) -> Job {
+        Job::Filled(self.write(fs))
     }
 
-    fn write(&self) -> io::Result<()> {
-        let len = self.upto - self.from;
-        let zeros = &ZEROS[..usize::try_from(len).unwrap_or(PIECE).min(PIECE)];
-        self.file.write_at(&mut [IoSlice::new(zeros)], self.from)?;
-        self.file.start_write_back(self.from, len);
-        if self.last { self.file.sync() } else { Ok(()) }
+    fn write(self, fs: &dyn FileSystem) -> Filled {
+        let file = match self.file {
+            Some(file) => file,
+            None => create(fs, self.mode, self.size)?,
+        };
+        let upto = self.size.min(self.from + PIECE as u64);
+        let zeros = &ZEROS[..usize::try_from(upto - self.from).unwrap_or(PIECE).min(PIECE)];
+        file.write_at(&mut [IoSlice::new(zeros)], self.from)?;
+        file.start_write_back(self.from, upto - self.from)?;
+        if upto == self.size {
+            file.sync()?;
+        }
+        Ok((file, upto))
     }
 }
 
-fn create(directory: &Directory, mode: u32, size: u64) -> io::Result<Arc<dyn File>> {
-    match directory.fs.remove(SPARE) {
+fn create(fs: &dyn FileSystem, mode: u32, size: u64) -> io::Result<Arc<dyn File>> {
+    match fs.remove(SPARE) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let file = directory.fs.open(SPARE, Open::Create(mode))?;
+    let file = fs.open(SPARE, Open::Create(mode))?;
     match file.reserve(size) {
         // Writing its zeros reserves it as well.
-        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(file),
-        Err(error) => {
-            let _ = directory.fs.remove(SPARE);
-            Err(error)
-        }
-        Ok(()) => Ok(file),
+        Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(error),
+        _ => Ok(file),
     }
+}
+
+fn remove(directory: &Directory) {
+    // One that stays is removed by the next agent.
+    let _ = directory.fs.remove(SPARE);
 }

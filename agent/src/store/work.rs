@@ -12,7 +12,10 @@ use super::{
 };
 use crate::wal::Lsn;
 use prometheus::Histogram;
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Weak},
+};
 use tokio::sync::watch;
 
 /// One piece of work.
@@ -28,7 +31,8 @@ pub(super) struct Flush {
     pub(super) directory: bool,
     /// What is durable once all of it has been flushed.
     pub(super) upto: Lsn,
-    pub(super) progress: Arc<watch::Sender<Progress>>,
+    /// Weak, so that whoever waits hears of a panic of the owner even while this hangs.
+    pub(super) progress: Weak<watch::Sender<Progress>>,
     pub(super) on_durable: OnDurable,
     pub(super) took: Histogram,
 }
@@ -48,7 +52,7 @@ impl Work {
     pub(super) fn run(self, fs: &dyn FileSystem) -> Job {
         match self {
             Self::Flush(flush) => Job::Flushed { stream: flush.stream, result: flush.run(fs) },
-            Self::Fill(fill) => fill.run(),
+            Self::Fill(fill) => fill.run(fs),
         }
     }
 }
@@ -56,21 +60,23 @@ impl Work {
 impl Flush {
     pub(super) fn run(&self, fs: &dyn FileSystem) -> Result<(), FlushError> {
         // Observed when dropped, also where it fails.
-        let _took = self.took.start_timer();
+        let took = self.took.start_timer();
         for Dirty { name, file, .. } in &self.files {
             file.sync().map_err(|error| ("fsync file", name.clone(), error))?;
         }
         if self.directory {
             fs.sync_directory(".").map_err(|error| ("fsync directory", String::new(), error))?;
         }
+        drop(took);
         // Told from here: commits wait for it, and whoever owns the directory just now may be waiting for a write.
+        let Some(progress) = self.progress.upgrade() else { return Ok(()) };
         let mut news = false;
-        self.progress.send_if_modified(|progress| {
+        progress.send_if_modified(|progress| {
             news = progress.raise_flushed(self.stream, self.upto);
             false
         });
         if news && !(self.on_durable)(self.upto) {
-            self.progress.send_modify(|_| {});
+            progress.send_modify(|_| {});
         }
         for Dirty { file, .. } in self.files.iter().filter(|dirty| dirty.complete) {
             // The next segment fills the same memory, instead of all the memory that there is.

@@ -9,7 +9,7 @@ use super::{
     directory::Directory,
     error::StoreError,
     segment::Segment,
-    spare::{Fill, Situation, Spare},
+    spare::{Fill, Filled, Situation, Spare},
     work::{Dirty, Flush, FlushError},
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     wal::{FirstPage, Lsn, PageMagic, SegmentName, TimelineId},
 };
 use bytes::Bytes;
-use std::{collections::VecDeque, io, mem, sync::Arc};
+use std::{collections::VecDeque, mem, sync::Arc};
 use tokio::sync::watch;
 
 #[cfg(test)]
@@ -85,6 +85,7 @@ pub(super) struct Writer {
     /// How a server of unknown major marks its pages: learned from the first segment, and then held.
     learned_magic: Option<PageMagic>,
     spare: Spare,
+    hurried: bool,
     counters: Counters,
 }
 
@@ -130,6 +131,7 @@ impl Writer {
             durable_changes: 0,
             learned_magic: None,
             spare: Spare::default(),
+            hurried: false,
             counters,
         }
     }
@@ -214,16 +216,21 @@ impl Writer {
     }
 
     /// Says which part of a spare segment is to be filled now, if one is and none is under way.
-    pub(super) fn prepare(&mut self, directory: &Directory) -> Option<Fill> {
+    pub(super) fn prepare(&mut self) -> Option<Fill> {
         let stream = self.stream.as_ref().filter(|stream| stream.open.is_some() && !stream.finishing)?;
         let offset = stream.claim.identity.segment_size.offset_of(stream.written);
         let situation = Situation { mode: self.mode, caught_up: stream.caught_up, offset };
-        self.spare.due(directory, &stream.claim, &situation)
+        self.spare.due(&stream.claim, &situation)
     }
 
     /// A part of a spare segment has been filled, or could not be.
-    pub(super) fn filled(&mut self, directory: &Directory, number: u64, result: io::Result<u64>) {
-        self.spare.filled(directory, number, result);
+    pub(super) fn filled(&mut self, directory: &Directory, filled: Filled) {
+        self.spare.filled(directory, filled);
+    }
+
+    /// Somebody waits for what is not written yet: nothing is waited for to make it faster, and it is announced.
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// A flush has returned.
@@ -252,9 +259,12 @@ impl Writer {
             if stream.open.is_none() && entry_pending && self.mode != FlushMode::NoSync {
                 break;
             }
-            // A spare gets its name only when everything before it is durable.
+            // A spare gets its name only when everything before it is durable. Who is in a hurry does without it.
             if stream.open.is_none() && !stream.full.is_empty() && self.spare.ready(&stream.claim).is_some() {
-                break;
+                if !self.hurried {
+                    break;
+                }
+                self.spare.discard(directory);
             }
             let size = stream.claim.identity.segment_size;
             let mut segment = match stream.open.take() {
@@ -291,6 +301,7 @@ impl Writer {
         if stream.written != before {
             self.publish(State::Open);
         }
+        self.hurried = false;
         Ok(())
     }
 
@@ -326,7 +337,7 @@ impl Writer {
         }
         let changes = if directory_is_due { self.changes } else { self.durable_changes };
         self.in_flight = Some(InFlight { stream: stream.id, upto, changes });
-        let (progress, on_durable) = (self.progress.clone(), stream.on_durable.clone());
+        let (progress, on_durable) = (Arc::downgrade(&self.progress), stream.on_durable.clone());
         let took = self.counters.flush_seconds.clone();
         Some(Flush { stream: stream.id, files, directory: directory_is_due, upto, progress, on_durable, took })
     }
@@ -382,7 +393,7 @@ impl Writer {
             // A small write is not worth waking anybody: its flush follows, and tells both.
             let wrote = news.written.bytes_since(progress.written);
             progress.written = news.written;
-            progress.raise_flushed(news.stream, news.flushed) || wrote >= NOTICE
+            progress.raise_flushed(news.stream, news.flushed) || wrote >= NOTICE || (self.hurried && wrote > 0)
         });
     }
 

@@ -38,7 +38,7 @@ pub(super) fn write(dir: &Path, segments: u64, size: SegmentSize) -> Result<Dura
             file.reserve(size.bytes())?;
             for offset in (0..size.bytes()).step_by(CHUNK) {
                 file.write_at(&mut [IoSlice::new(&chunk)], offset)?;
-                file.start_write_back(offset, CHUNK as u64);
+                file.start_write_back(offset, CHUNK as u64)?;
             }
             if written.send(file).is_err() {
                 // It has ended early: it knows why.

@@ -173,7 +173,9 @@ impl File for MemoryFile {
         verdict
     }
 
-    fn start_write_back(&self, _offset: u64, _len: u64) {}
+    fn start_write_back(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        self.memory.call(Op::WriteBack)
+    }
 
     fn forget_cached(&self) {}
 

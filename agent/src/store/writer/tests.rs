@@ -98,7 +98,7 @@ impl Bench {
 
     fn advance(&mut self) {
         self.flushes.extend(self.writer.advance(&self.directory));
-        self.fills.extend(self.writer.prepare(&self.directory));
+        self.fills.extend(self.writer.prepare());
     }
 
     /// The oldest flush under way returns; whether there was one.
@@ -113,8 +113,8 @@ impl Bench {
     /// The oldest piece of a spare segment is there; whether there was one.
     fn fill_returns(&mut self) -> bool {
         let Some(fill) = self.fills.pop_front() else { return false };
-        let Job::Filled { number, result } = fill.run() else { unreachable!("that is what it answers") };
-        self.writer.filled(&self.directory, number, result);
+        let Job::Filled(filled) = fill.run(&self.memory) else { unreachable!("that is what it answers") };
+        self.writer.filled(&self.directory, filled);
         self.advance();
         true
     }
@@ -355,6 +355,19 @@ fn a_failed_flush_of_an_earlier_stream_is_no_success_of_this_one() {
     bench.settle();
     assert_eq!(bench.positions().1, MIB);
     assert!(bench.failure().is_some_and(|text| text.starts_with("could not fsync file")), "{:?}", bench.failure());
+}
+
+/// ext4 gives up pages that it cannot map, and a later `fdatasync` says OK.
+#[test]
+fn what_an_early_write_back_could_not_write_is_never_acknowledged() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Asynchronous);
+    bench.begin(MIB);
+    memory.fail(Op::WriteBack, io::ErrorKind::Other);
+    bench.append(MIB, 2 * MIB);
+    bench.settle();
+    assert!(bench.failure().is_some_and(|text| text.starts_with("could not write back")), "{:?}", bench.failure());
+    assert_eq!(bench.positions().1, MIB);
 }
 
 #[test]

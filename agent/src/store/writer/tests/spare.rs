@@ -15,8 +15,8 @@ fn a_spare_becomes_the_next_segment_once_the_one_before_is_durable() {
     bench.append(MIB + MIB / 2, 2 * MIB + 10);
     assert_eq!(memory.names(), [SPARE.to_owned(), format!("{}.partial", name(1))], "the first is not durable yet");
     bench.flush_returns();
-    assert_eq!(memory.names(), [SPARE.to_owned(), name(1), format!("{}.partial", name(2))]);
-    assert_eq!(memory.calls(Op::Reserve), reserved + 1, "the spare got the name, and another one is made");
+    assert_eq!(memory.names(), [name(1), format!("{}.partial", name(2))]);
+    assert_eq!(memory.calls(Op::Reserve), reserved, "it is the spare that got the name");
     bench.settle();
     assert_eq!(bench.positions(), (2 * MIB + 10, 2 * MIB + 10));
     check_directory(&memory, 2 * MIB + 10);
@@ -54,7 +54,7 @@ fn a_spare_that_cannot_be_made_is_no_error() {
         bench.flushes.extend(bench.writer.advance(&bench.directory));
         for _piece in 0..MIB / PIECE as u64 {
             memory.fail(op, io::ErrorKind::StorageFull);
-            bench.fills.extend(bench.writer.prepare(&bench.directory));
+            bench.fills.extend(bench.writer.prepare());
             bench.fill_returns();
         }
         memory.take_fault();
@@ -89,4 +89,55 @@ fn a_spare_goes_with_the_stream_even_while_it_is_being_filled() {
     bench.writer.finish(&bench.directory);
     bench.settle();
     assert_eq!(memory.names(), [format!("{}.partial", name(1))]);
+}
+
+#[test]
+fn a_piece_that_hangs_is_not_joined_by_another() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + MIB / 2);
+    assert_eq!(bench.fills.len(), 1);
+    let hanging = bench.fills.pop_front().expect("it is there");
+    bench.flush_returns();
+    bench.writer.finish(&bench.directory);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + MIB / 2);
+    assert!(bench.fills.is_empty(), "a thread is left for writing, and one for flushes");
+    bench.fills.push_back(hanging);
+    bench.fill_returns();
+    assert_eq!(bench.fills.len(), 1, "now there may be another");
+    bench.settle();
+    assert_eq!(bench.failure(), None);
+}
+
+#[test]
+fn a_spare_gives_its_space_to_the_segment_that_needs_it() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, MIB + 10);
+    bench.settle();
+    assert!(memory.content(SPARE).is_some());
+    memory.fail(Op::Reserve, io::ErrorKind::StorageFull);
+    bench.writer.append(Lsn::new(MIB + 10), wal(MIB + 10, 2 * MIB + 10), false);
+    bench.advance();
+    bench.settle();
+    assert_eq!((bench.failure(), bench.positions().1), (None, 2 * MIB + 10));
+}
+
+#[test]
+fn who_is_in_a_hurry_does_not_wait_for_a_flush_to_use_a_spare() {
+    let memory = Memory::default();
+    let mut bench = Bench::on(&memory, FlushMode::Synchronous);
+    bench.begin(MIB);
+    bench.append(MIB, 2 * MIB - 10);
+    bench.settle();
+    bench.append(2 * MIB - 10, 2 * MIB - 5);
+    assert_eq!(bench.flushes.len(), 1, "it hangs from now on");
+    bench.append(2 * MIB - 5, 2 * MIB + 50);
+    assert_eq!(bench.positions().0, 2 * MIB, "the spare is waited for");
+    bench.writer.hurry();
+    bench.advance();
+    assert_eq!(bench.positions().0, 2 * MIB + 50);
 }
