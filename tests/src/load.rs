@@ -203,7 +203,12 @@ pub async fn lost_commits(server: &Server, acknowledged: &[Commit]) -> Result<Ve
 pub fn percentile(commits: &[Commit], percent: usize) -> Option<Duration> {
     let mut latencies: Vec<Duration> = commits.iter().map(|commit| commit.latency).collect();
     latencies.sort_unstable();
-    latencies.get((latencies.len() * percent).div_ceil(100).saturating_sub(1)).copied()
+    latencies.get(rank(latencies.len(), percent)).copied()
+}
+
+/// Where among `count` sorted values the one stands that `percent` of them do not exceed.
+pub(crate) fn rank(count: usize, percent: usize) -> usize {
+    (count * percent).div_ceil(100).saturating_sub(1)
 }
 
 #[cfg(test)]

@@ -79,12 +79,19 @@ impl Ends {
         self.connection.send_copy_data(&status.encode(SystemTime::now()));
     }
 
+    /// The last `len` bytes before `upto` have come.
+    pub(super) fn received(&mut self, upto: Lsn, len: u64) {
+        self.acks.received(upto, Instant::now());
+        self.counters.received_bytes.inc_by(len);
+        self.count_backlog();
+    }
+
     /// Takes over how far the store is.
     pub(super) fn stored(&mut self, written: Lsn, flushed: Lsn, now: Instant) {
         if let Some(waited) = self.acks.stored(written, flushed, now) {
             self.counters.acknowledgement_seconds.observe(waited.as_secs_f64());
         }
-        self.counters.backlog_bytes.set(self.acks.backlog().cast_signed());
+        self.count_backlog();
     }
 
     /// Acknowledges a flush at once, as far as the socket takes it: whether there is nothing left to do about it.
@@ -96,6 +103,10 @@ impl Ends {
         let mut context = Context::from_waker(&self.task);
         // An error is the task's to find, with what the server may have said about it.
         matches!(self.connection.poll_flush(&mut context), Poll::Ready(Ok(())))
+    }
+
+    fn count_backlog(&self) {
+        self.counters.backlog_bytes.set(self.acks.backlog().cast_signed());
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, reads: bool) -> Poll<Result<CopyEvent, WireError>> {

@@ -197,14 +197,8 @@ impl<'a> Stream<'a> {
         self.received = Lsn::new(start.get() + len);
         // Before the store has it: its flush may return at any time from then on.
         let received = self.received;
-        let backlog = self.with_ends(|Ends { acks, .. }| {
-            acks.received(received, Instant::now());
-            acks.backlog()
-        })?;
+        self.with_ends(|ends| ends.received(received, len))?;
         self.store.append(start, data, server_end <= received);
-        let counters = self.store.counters();
-        counters.received_bytes.inc_by(len);
-        counters.backlog_bytes.set(backlog.cast_signed());
         self.stop_behind_end_position();
         Ok(())
     }

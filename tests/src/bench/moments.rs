@@ -1,5 +1,6 @@
 //! What is computed from single moments: percentiles, and how long something was pending.
 
+use crate::load::rank;
 use crate::tap::{Arrival, Status};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -8,8 +9,7 @@ use wal_agent::wal::Lsn;
 /// The value that `percent` of them do not exceed; of nothing: not a number.
 pub(super) fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
-    let rank = (values.len() * percent).div_ceil(100).saturating_sub(1);
-    values.get(rank).copied().unwrap_or(f64::NAN)
+    values.get(rank(values.len(), percent)).copied().unwrap_or(f64::NAN)
 }
 
 /// In milliseconds.
